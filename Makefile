@@ -1,0 +1,30 @@
+# Each target works alone on a fresh clone: `make demo` and `make test` set the environment up first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test lint types bench clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	bash tools/setup.sh $(PYTHON) $(VENV)
+	touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy finds packages by folder: give it the import package as links to the folders.
+types: $(STAMP)
+	mkdir -p build/typing/nmbrl
+	for folder in train convert targets runtime; do ln -sfn ../../../$$folder build/typing/nmbrl/$$folder; done
+	MYPYPATH=build/typing $(BIN)/mypy -p nmbrl
+
+test: lint types
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

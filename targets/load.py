@@ -1,0 +1,79 @@
+"""Opening a run or a bundle."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from nmbrl.targets.bundle import MANIFEST, read_bundle
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Executor
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a target's `open_executor(path, bundle, **options)` lives, the extra it needs, the options it takes."""
+
+    module: str
+    extra: str
+    options: tuple[str, ...] = ()
+
+
+TARGETS = {
+    "onnx": Target("nmbrl.targets.onnx", "onnx"),
+    "tflite": Target("nmbrl.targets.tflite", "tflite", ("interpreter",)),
+    "loihi": Target("nmbrl.targets.loihi", "loihi", ("simulator",)),
+}
+RUN_CONFIG = "config.yaml"
+
+
+def load(path: str | Path, **options: Any) -> Executor:
+    """Open a run or a bundle and give what executes it.
+
+    Args:
+        path: directory of a run or a bundle.
+        **options: choices of the target: ``interpreter`` (tflite: ``tflm`` or ``tflite-runtime``), ``simulator``
+            (loihi: ``fast``, ``strict`` or ``lava``). None means the target's default.
+
+    Raises:
+        NmbrlError: if it is neither, is damaged, or needs a package that is not installed.
+    """
+    path = Path(path)
+    options = {name: value for name, value in options.items() if value is not None}
+    if (path / MANIFEST).is_file():
+        return _load_bundle(path, options)
+    if (path / RUN_CONFIG).is_file():
+        return _load_run(path, options)
+    if not path.exists():
+        raise NmbrlError(f"{path} does not exist; give the directory of a run or a bundle")
+    raise NmbrlError(f"{path} is neither a run (no {RUN_CONFIG}) nor a bundle (no {MANIFEST})")
+
+
+def _load_bundle(path: Path, options: dict[str, Any]) -> Executor:
+    bundle = read_bundle(path)
+    if bundle.target not in TARGETS:
+        raise NmbrlError(
+            f"{path} is for target {bundle.target!r}, which this nmbrl does not run ({', '.join(TARGETS)})"
+        )
+    target = TARGETS[bundle.target]
+    foreign = [name for name in options if name not in target.options]
+    if foreign:
+        raise NmbrlError(f"--{foreign[0]} is no option of target {bundle.target}")
+    try:
+        open_executor = import_module(target.module).open_executor
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("nmbrl"):
+            raise
+        raise NmbrlError(f"running {path} needs {error.name}: pip install 'nmbrl[{target.extra}]'") from error
+    return open_executor(path, bundle, **options)
+
+
+def _load_run(path: Path, options: dict[str, Any]) -> Executor:
+    if options:
+        raise NmbrlError(f"{path} is a run, executed by PyTorch: --{next(iter(options))} is an option of bundles")
+    loaders = list(entry_points(group="nmbrl.run_loader"))
+    try:
+        return loaders[0].load()(path)
+    except (IndexError, ModuleNotFoundError) as error:
+        raise NmbrlError(f"running the run {path} needs PyTorch: pip install 'nmbrl[train]'") from error
