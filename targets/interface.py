@@ -1,6 +1,7 @@
 """The one interface: what a deployed world model and policy are, whatever runs them (DESIGN.md, "One interface")."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import Literal
 
 import numpy as np
@@ -133,12 +134,22 @@ class Executor(ABC):
     """Runs a deployed model. Batch is the leading axis; arrays at this boundary are float32.
 
     Subclasses implement `call`, which sees normalised observations and state segments; this class does what is the
-    same everywhere. ``a`` is in [-1, 1] for box actions and one-hot for discrete ones; ``act`` gives the mean action,
+    same everywhere. Argument ``a`` is in [-1, 1] for box actions and one-hot for discrete ones; ``act`` gives the mean action,
     or logits for discrete actions (`project_action` turns either into something an environment accepts).
     """
 
-    target: str
-    interface: Interface
+    def __init__(self, target: str, interface: Interface, macs: dict[str, int]) -> None:
+        """Args:
+        target: name that reports show, e.g. ``onnx``.
+        interface: shapes and constants of the model.
+        macs: multiply-accumulates of one call of each function for one sample, by function.
+        """
+        self.target = target
+        self.interface = interface
+        self.macs = macs
+        # Totals since the start or the last clear(): calls a function ("observe": n, one a sample), and whatever a
+        # target counts besides ("synaptic_operations", "messages", "neuron_updates").
+        self.counts: Counter[str] = Counter()
 
     @abstractmethod
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -148,8 +159,11 @@ class Executor(ABC):
         """
 
     def _evaluate(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
-        """`call`, with the outputs that are inputs passed through put beside what it computed."""
-        outputs = self.call(function, inputs) if self.interface.output_sizes(function) else {}
+        """`call`, counted, with the outputs that are inputs passed through put beside what it computed."""
+        outputs: dict[str, Array] = {}
+        if self.interface.output_sizes(function):
+            self.counts[function] += len(next(iter(inputs.values())))
+            outputs = self.call(function, inputs)
         passed = {output: inputs[name] for output, name in self.interface.aliases.get(function, {}).items()}
         return {**outputs, **passed}
 

@@ -19,6 +19,7 @@ class DeployedModel(nn.Module, ABC):
     """
 
     interface: Interface
+    macs: dict[str, int]
 
     @abstractmethod
     def observe(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -58,11 +59,9 @@ class _Core(nn.Module):
 class TorchExecutor(Executor):
     """Runs a `DeployedModel` in PyTorch, float32: the reference that every target is compared with."""
 
-    target = "pytorch"
-
     def __init__(self, model: DeployedModel) -> None:
+        super().__init__("pytorch", model.interface, model.macs)
         self.model = model.eval()
-        self.interface = model.interface
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """Evaluate one core function; see `Executor.call`."""
