@@ -134,21 +134,23 @@ class Executor(ABC):
     """Runs a deployed model. Batch is the leading axis; arrays at this boundary are float32.
 
     Subclasses implement `call`, which sees normalised observations and state segments; this class does what is the
-    same everywhere. Argument ``a`` is in [-1, 1] for box actions and one-hot for discrete ones; ``act`` gives the mean action,
-    or logits for discrete actions (`project_action` turns either into something an environment accepts).
-    """
+    same everywhere. An action is in [-1, 1] for box actions and one-hot for discrete ones; ``act`` gives the mean
+    action, or logits for discrete actions (`project_action` turns either into something an environment accepts).
 
-    def __init__(self, target: str, interface: Interface, macs: dict[str, int]) -> None:
-        """Args:
+    Args:
         target: name that reports show, e.g. ``onnx``.
         interface: shapes and constants of the model.
         macs: multiply-accumulates of one call of each function for one sample, by function.
-        """
+
+    Attributes:
+        counts: totals since the start or the last ``clear()``: calls of a function (one a sample), and whatever a
+            target counts besides (``synaptic_operations``, ``messages``, ``neuron_updates``).
+    """
+
+    def __init__(self, target: str, interface: Interface, macs: dict[str, int]) -> None:
         self.target = target
         self.interface = interface
         self.macs = macs
-        # Totals since the start or the last clear(): calls a function ("observe": n, one a sample), and whatever a
-        # target counts besides ("synaptic_operations", "messages", "neuron_updates").
         self.counts: Counter[str] = Counter()
 
     @abstractmethod
