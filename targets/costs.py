@@ -138,7 +138,7 @@ def loihi(counts: Mapping[str, float]) -> tuple[Estimate, Estimate]:
         low=synaptic * SANA_FE_SYNAPSE_SPARSE + somas,
         high=synaptic * SANA_FE_SYNAPSE_DENSE + somas + messages * (SANA_FE_SPIKE + SANA_FE_LONGEST_ROUTE),
         source=SANA_FE,
-        range_of="sparse synapses, messages of few neurons, inside a tile; to dense synapses, a neuron for every message, "
+        range_of="sparse synapses, messages of few neurons, inside a tile; to dense synapses, a neuron a message, "
         "across the whole mesh",
         leaves_out=_LOIHI_LEAVES_OUT,
     )
