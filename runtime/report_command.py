@@ -1,6 +1,7 @@
 """`nmbrl-report`: runs and bundles side by side, with what each costs and how much return it keeps."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from rich.console import Console
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.planners import PLANNERS
 from nmbrl.runtime.report import Settings, make_report
+from nmbrl.runtime.report_document import Report
 from nmbrl.runtime.report_text import PLAIN_WIDTH, print_report
 from nmbrl.targets import NmbrlError
 from nmbrl.targets.files import write_text
@@ -40,7 +42,7 @@ def main(
         raise NmbrlError("; ".join(report.failures))
 
 
-def _renderer():
+def _renderer() -> Callable[[Report], str]:
     """The page needs more packages than the numbers: say so before the evaluation, not after it."""
     try:
         from nmbrl.runtime.report_page import render_page

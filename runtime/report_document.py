@@ -1,7 +1,5 @@
 """What a report says, apart from how it looks: the JSON document that `nmbrl-report --json` writes and pages show."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from nmbrl.targets.interface import Frozen
@@ -87,7 +85,7 @@ class OpenLoop(Frozen):
         samples: predictions that an entry is over.
     """
 
-    source: Literal["measured"] = MEASURED
+    source: str = MEASURED
     observation_unit: str = "standard deviations"
     observation: tuple[float, ...]
     dimensions: tuple[tuple[float, ...], ...]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,11 +17,13 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 # Stands for the colour of the page's text, which is not known here.
 INK = "#010203"
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nmbrl",
     "font.family": "sans-serif",
     "font.size": 11,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -42,7 +45,7 @@ def trade_off(report: Report) -> str | None:
     if not any(row.energy for row in report.rows):
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.4, 6.0), layout="constrained")
         axes = figure.subplots()
         for index, row in enumerate(report.rows):
             if not row.energy:
