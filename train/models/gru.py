@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from nmbrl.targets.interface import Interface, Normalisation, Segment, Task
+from nmbrl.train.imagination import Explorer, Rollout
+from nmbrl.train.models import gru_rollout
 from nmbrl.train.models.mlp import ACTIVATIONS, Activation, Mlp, macs
 from nmbrl.train.models.trainable import ModelLoss, Scales, TrainableModel
 
@@ -131,6 +133,12 @@ class Gru(TrainableModel):
         alive = torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1) > 0
         metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
         return ModelLoss(losses, states[alive], metrics | {"model/dimension_error": mean_error[:size].detach()})
+
+    def roll_out(self, explorer: Explorer, start: Tensor, noise: Tensor) -> Rollout:
+        """Imagine from `start`; see `TrainableModel.roll_out`."""
+        if explorer.discrete:
+            return super().roll_out(explorer, start, noise)
+        return gru_rollout.roll_out(self, explorer, start, noise)
 
     def _recur_sequence(self, embedded: Tensor) -> Tensor:
         """Return h' of every step (batch, length, hidden_size) from h = 0, by PyTorch's own loop."""
