@@ -126,10 +126,10 @@ class Gru(TrainableModel):
                 prediction[..., size + 1], continues, weight=valid, reduction="sum"
             )
             losses["continue"] = log_likelihood / valid.sum()
-        states = torch.cat([observations, hidden], -1).detach()
-        alive = torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1) > 0
-        metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
-        return ModelLoss(losses, states[alive], metrics | {"model/dimension_error": mean_error[:size].detach()})
+        states = torch.cat([observations, hidden], -1).detach().flatten(0, 1)
+        if self.interface.terminates:
+            states = states[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
+        return ModelLoss(losses, states, {"model/dimension_error": mean_error[:size].detach()})
 
     def imagination(self, explorer: Explorer) -> Imagination:
         """Return what imagines with this model; see `TrainableModel.imagination`."""
