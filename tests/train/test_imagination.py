@@ -11,7 +11,7 @@ from nmbrl.train.imagination import Explorer, lambda_returns
 
 @given(horizon=st.integers(1, 8), trace=st.floats(0, 1), discount=st.floats(0.1, 0.99), seed=st.integers(0, 999))
 def test_lambda_return_is_the_weighted_mean_of_n_step_returns(horizon, trace, discount, seed):
-    """Against the definition: (1 - l) sum_n l^(n-1) G_n + l^(N-1) G_N, G_n bootstrapped with the value after n steps."""
+    """Against the definition: (1 - l) sum_n l^(n-1) G_n + l^(N-1) G_N, G_n the return bootstrapped after n steps."""
     random = np.random.default_rng(seed)
     rewards, values = random.normal(size=horizon), random.normal(size=horizon + 1)
     continues = random.uniform(size=horizon)
