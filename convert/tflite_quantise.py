@@ -19,8 +19,7 @@ from nmbrl.targets.tflite_batch import set_batch
 
 DTYPES: dict[int, Literal["int8", "int32"]] = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
 OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-
-# Inputs beyond which an int8 kernel's output does not change any more: half a step of 1/128 from 1, of 1/256 from 0 and 1.
+# Inputs beyond which an int8 kernel gives 0 or 1: half a step of 1/128 (tanh) or 1/256 (sigmoid) away from it.
 SATURATION = {"TANH": float(np.arctanh(1 - 1 / 256)), "LOGISTIC": float(np.log(511))}
 
 Quantised = dict[str, tuple[bytes, Function]]

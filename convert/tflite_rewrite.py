@@ -7,6 +7,7 @@
 """
 
 import operator
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -66,19 +67,20 @@ def _join_layers(traced: fx.GraphModule, total: fx.Node) -> None:
     total.replace_all_uses_with(_layer(traced, total, both, weight, bias))
 
 
-def _layer_for_one(node: object) -> bool:
+def _layer_for_one(node: Any) -> bool:
     """Whether a node is a linear layer whose output one node reads."""
-    return isinstance(node, fx.Node) and node.target is aten.linear.default and len(node.users) == 1
+    return _is(node, aten.linear.default) and len(node.users) == 1
 
 
 def _separate_products(traced: fx.GraphModule, total: fx.Node) -> None:
     if total.target is not aten.add.Tensor or total.kwargs:
         return
-    for n, product in (total.args, total.args[::-1]):
-        if getattr(product, "target", None) is not aten.mul.Tensor:
+    sums: tuple[Any, ...] = total.args
+    for n, product in (sums, sums[::-1]):
+        if not _is(product, aten.mul.Tensor):
             continue
         for z, difference in (product.args, product.args[::-1]):
-            if getattr(difference, "target", None) is not aten.sub.Tensor or difference.args[1] is not n:
+            if not _is(difference, aten.sub.Tensor) or difference.args[1] is not n:
                 continue
             with traced.graph.inserting_before(total):
                 rest = traced.graph.call_function(aten.rsub.Scalar, (z, 1.0))
@@ -89,13 +91,17 @@ def _separate_products(traced: fx.GraphModule, total: fx.Node) -> None:
             return
 
 
+def _is(node: Any, target: object) -> bool:
+    return isinstance(node, fx.Node) and node.target is target
+
+
 def _parameter(traced: fx.GraphModule, node: object) -> torch.Tensor:
     assert isinstance(node, fx.Node) and node.op == "get_attr"
     value = operator.attrgetter(str(node.target))(traced)
     return value.detach()
 
 
-def _layer(traced: fx.GraphModule, before: fx.Node, inputs: object, *parameters: torch.Tensor) -> fx.Node:
+def _layer(traced: fx.GraphModule, before: fx.Node, inputs: Any, *parameters: torch.Tensor) -> fx.Node:
     """Insert a linear layer with new weights before a node."""
     nodes = []
     with traced.graph.inserting_before(before):
