@@ -9,8 +9,8 @@ def random_network(seed: int, thresholds: bool = False) -> Network:
     """Two inputs, three to five populations of all kinds, synapses of every sign mode, exponent and delay forward."""
     random = np.random.default_rng(seed)
     populations: list[Population] = [Input("in.u", 3), Input("in.w", 2)]
-    for index in range(random.integers(3, 6)):
-        populations.append(_random_population(random, f"p{index}", thresholds))
+    count = random.integers(3, 6)
+    populations += [_random_population(random, f"p{index}", thresholds) for index in range(count)]
     synapses = []
     depth = {"in.u": 0, "in.w": 0}
     for index, target in enumerate(populations[2:], start=2):
