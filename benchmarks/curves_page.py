@@ -70,8 +70,8 @@ def page(results: list[Result], command: str) -> str:
 Mean return of {first["episodes"]} episodes with the deterministic policy, from the native start and, at the end, from
 varied starts (up to 100 frames of random actions first), on seeds that no training uses. Every training has the same
 environment and action repeat ({first["action_repeat"]}). "Frames to {LEVEL}" is the first evaluation that reaches it.
-Times are of training alone, without evaluations, on one thread; wall time is of a machine that did other work besides.
-Stable-Baselines3 has its default settings.
+Times are of training alone, without evaluations, on one thread (ours evaluates in a second process meanwhile); wall
+time is of a machine that did other work besides. Stable-Baselines3 has its default settings.
 
 All numbers are in `learning-curves.json`; `{command}` makes them again ({versions}).
 """
@@ -86,7 +86,7 @@ def _row(result: Result) -> str:
         f"{means(result)[-1]:.0f}",
         f"{np.mean(result['final_varied']):.0f}",
         f"{last['frames']:,}",
-        f"{last['cpu_seconds']:.0f} s",
+        "–" if last["cpu_seconds"] is None else f"{last['cpu_seconds']:.0f} s",
         f"{last['seconds']:.0f} s",
     ]
     return f"| {' | '.join(cells)} |"

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 from curves_page import draw, page
+from ours import train_ours
 
 from nmbrl.runtime.command import reports_errors
 from nmbrl.targets.files import write_bytes, write_text
@@ -23,17 +24,20 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "learning-curves"
 DOCS = ROOT / "docs"
 
-ENV, ACTION_REPEAT = "dm_control/cartpole-swingup-v0", 5
+RUNS = ROOT / "runs" / "learning-curves"
+
+PRESET, ENV, ACTION_REPEAT = "cartpole-swingup", "dm_control/cartpole-swingup-v0", 5
 # Frames to train for and between evaluations.
-BUDGETS = {"sac": (40_000, 2_000), "ppo": (200_000, 10_000)}
+BUDGETS = {"nmbrl": (40_000, 1_000), "sac": (40_000, 2_000), "ppo": (200_000, 10_000)}
 EPISODES = 20
 PACKAGES = ("stable-baselines3", "torch", "gymnasium", "dm-control", "mujoco")
 
 
 def _train(name: str, seed: int) -> dict[str, Any]:
-    from peers import train_peer
-
     frames, every = BUDGETS[name]
+    if name == "nmbrl":
+        return train_ours(PRESET, seed, frames, every, EPISODES, RUNS / f"{name}-{seed}")
+    from peers import train_peer
 
     def say(point: dict[str, Any]) -> None:
         mean = sum(point["returns"]) / len(point["returns"])

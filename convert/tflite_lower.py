@@ -7,7 +7,7 @@ import torch
 from ai_edge_litert.tools import flatbuffer_utils
 
 from nmbrl.convert.quiet import quiet
-from nmbrl.convert.tflite_rewrite import split_layers
+from nmbrl.convert.tflite_rewrite import rewrite
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.train.deployed import DeployedModel
 
@@ -24,7 +24,7 @@ def lower(model: DeployedModel, function: str) -> bytes:
     inputs = tuple(torch.zeros(1, size) for size in interface.input_sizes(function).values())
     try:
         with quiet():
-            module = split_layers(model.core(function).eval(), inputs)
+            module = rewrite(model.core(function).eval(), inputs)
             content = bytes(litert_torch.convert(module, inputs).model_content())
     except Exception as error:  # the converter raises whatever its passes raise
         raise NmbrlError(f"{function} cannot be lowered to TFLite: {_reason(error)}") from error

@@ -4,8 +4,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nmbrl.train.models.mlp import Activation
-
 
 class Settings(BaseModel):
     """A group of settings: frozen, and an unknown name is an error."""
@@ -20,7 +18,6 @@ class LearnerConfig(Settings):
         architecture: world model, ``gru``.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
-        activation: activation of the hidden layers.
         batch_size: sequences in a world-model update.
         sequence_length: decisions in a sequence.
         starts: imagined trajectories in an actor-critic update.
@@ -41,7 +38,6 @@ class LearnerConfig(Settings):
     architecture: Literal["gru"] = "gru"
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
-    activation: Activation = "silu"
     batch_size: int = Field(default=48, ge=1)
     sequence_length: int = Field(default=10, ge=1)
     starts: int = Field(default=128, ge=1)

@@ -12,4 +12,7 @@ def load_executor(path: str | Path) -> TorchExecutor:
     Raises:
         NmbrlError: if the run is damaged or unfinished.
     """
-    return TorchExecutor(open_run(path).model)
+    run = open_run(path)
+    executor = TorchExecutor(run.model)
+    executor.provenance = {"run": run.id, "seed of the training": str(run.seed)}
+    return executor

@@ -1,6 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 from curves_page import draw, frames_to, page
+from ours import read_metrics
 from peers import FIRST_EVALUATION_SEED, SEED_STRIDE, PeerEnvironment, evaluate, train_peer
 from stable_baselines3.common.env_checker import check_env
 
@@ -68,3 +71,17 @@ def test_the_table_has_a_row_a_training_and_the_plot_a_line():
     lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == 1000]
     assert [line.get_ydata().tolist() for line in lines] == [[100, 820], [100, 200], [5, 6]]
     assert len(axes.get_legend().get_texts()) == 2
+
+
+def test_points_are_read_from_the_log_of_a_run():
+    records = [
+        {"kind": "training", "frames": 1000, "seconds": 3.0},
+        {"kind": "training", "frames": 2000, "seconds": 7.0},
+        {"kind": "evaluation", "frames": 1000, "returns": [1.234, 2.0], "returns_varied": [0.5]},
+        {"kind": "training", "frames": 3000, "seconds": 9.0},
+        {"kind": "evaluation", "frames": 2000, "returns": [5.0, 7.0], "returns_varied": [4.5]},
+    ]
+    found = read_metrics(json.dumps(record) for record in records)
+    assert [(point["frames"], point["seconds"]) for point in found["points"]] == [(1000, 3.0), (2000, 7.0)]
+    assert found["points"][0]["returns"] == [1.23, 2.0]
+    assert found["final_varied"] == [4.5]

@@ -13,9 +13,9 @@ TASK = Task(env="test", action_repeat=4, observation_size=3, action_kind="box", 
 SCALES = Scales(Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3), (0.5, 0.1, 2.0), 4.0)
 
 
-def make(terminates: bool = True, activation="tanh", task: Task = TASK, scaled: bool = True) -> Gru:
+def make(terminates: bool = True, task: Task = TASK, scaled: bool = True) -> Gru:
     torch.manual_seed(0)
-    model = Gru(task, terminates, 0.97, hidden_size=8, width=16, activation=activation)
+    model = Gru(task, terminates, 0.97, hidden_size=8, width=16)
     # Output layers start near zero: make them matter.
     for part in (model.policy, model.critic):
         nn.init.normal_(part.output.weight, std=0.5)
@@ -33,7 +33,7 @@ def test_observe_is_a_torch_gru_on_the_embedded_step():
         reference.weight_hh.copy_(model.gru_hidden.weight)
         reference.bias_ih.copy_(model.gru_input.bias)
         reference.bias_hh.copy_(model.gru_hidden.bias)
-    expected = reference(torch.tanh(model.embedding(torch.cat([x, a], 1))), h)
+    expected = reference(nn.functional.silu(model.embedding(torch.cat([x, a], 1))), h)
     torch.testing.assert_close(model.observe(x, h, a, o)[0], expected)
     torch.testing.assert_close(model.imagine(x, h, a)[1], expected)
 
@@ -87,10 +87,9 @@ def test_default_size_is_within_the_budget():
     }
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu", "silu"])
 @pytest.mark.parametrize("terminates", [False, True])
-def test_fast_imagination_equals_autograd(activation, terminates):
-    model = make(terminates, activation).double()
+def test_fast_imagination_equals_autograd(terminates):
+    model = make(terminates).double()
     explorer = Explorer(16, 2, False, 0.1).double()
     nn.init.normal_(explorer.spread.weight)
     start = torch.randn(7, 11, dtype=torch.float64)
@@ -107,7 +106,7 @@ def test_fast_imagination_equals_autograd(activation, terminates):
         loss = loss + (weights["r"] * rollout.rewards).sum() + (weights["c"] * rollout.continues).sum()
         return torch.autograd.grad(loss, trained)
 
-    expected, actual = roll_out(model, explorer, start, noise), model.roll_out(explorer, start, noise)
+    expected, actual = roll_out(model, explorer, start, noise), model.imagination(explorer)(start, noise)
     for field in ("states", "actions", "spread", "rewards", "continues"):
         torch.testing.assert_close(getattr(actual, field), getattr(expected, field), rtol=1e-10, atol=1e-10)
     assert (expected.actions.abs() == 1).any()

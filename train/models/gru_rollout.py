@@ -1,7 +1,8 @@
 """Imagination of the `Gru` with box actions as one operation whose backward pass is written by hand.
 
 Equal to `nmbrl.train.imagination.roll_out` up to rounding, and several times faster: no graph of small operations, no
-gradients of the world model's weights, and those of the policy's as one product over all steps after the loop.
+gradients of the world model's weights, those of the policy's as one product over all steps after the loop, and every
+buffer and view of it made once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmbrl.train.imagination import Explorer, Rollout
 
@@ -17,123 +18,140 @@ if TYPE_CHECKING:
     from nmbrl.train.models.gru import Gru
 
 _aten = torch.ops.aten
-_ACTIVATE = {"silu": _aten.silu.out, "tanh": torch.tanh, "relu": _aten.relu.out}
 
 
-class _Layer:
-    """A hidden layer over all steps: keeps its inputs' weighted sums and its activations.
+class FastImagination:
+    """Imagines as `nmbrl.train.imagination.roll_out` does; gradients flow to policy and explorer only.
+
+    The backward pass has to come before the next rollout, which reuses the buffers.
 
     Args:
-        weight: (outputs, inputs).
-        bias: (outputs,).
-        activation: name in `nmbrl.train.models.mlp.ACTIVATIONS`.
-        sums: buffer (steps, batch, outputs).
-        activations: buffer of the same shape; may be a view.
+        model: world model and policy; its weights may change in place, not be replaced.
+        explorer: draws the actions.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: str, sums: Tensor, activations: Tensor) -> None:
-        self.weight, self.bias = weight.detach(), bias.detach()
-        self.activation = activation
-        self.sums, self.activations = sums, activations
+    def __init__(self, model: Gru, explorer: Explorer) -> None:
+        self.model = model
+        self.explorer = explorer
+        layers = [*model.policy.hidden, model.policy.output, explorer.spread]
+        self._weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
+        self._tape: _Tape | None = None
 
-    def forward(self, step: int, *parts: Tensor) -> Tensor:
-        """Map the inputs (batch, inputs), given in consecutive parts, to the activations (batch, outputs)."""
-        sums, bias, column = self.sums[step], self.bias, 0
-        for part in parts:
-            columns = self.weight[:, column : column + part.shape[1]]
-            bias = torch.addmm(bias, part, columns.t(), out=sums)
-            column += part.shape[1]
-        return _ACTIVATE[self.activation](sums, out=self.activations[step])
-
-    def backward(self, step: int, into_activations: Tensor) -> Tensor:
-        """Gradient with respect to the activations -> with respect to the inputs; keeps that of the sums in place."""
-        sums, activations = self.sums[step], self.activations[step]
-        if self.activation == "silu":
-            into_sums = _aten.silu_backward(into_activations, sums)
-        elif self.activation == "tanh":
-            into_sums = _aten.tanh_backward(into_activations, activations)
-        else:
-            into_sums = _aten.threshold_backward(into_activations, activations, 0)
-        sums.copy_(into_sums)
-        return into_sums @ self.weight
-
-
-def roll_out(model: Gru, explorer: Explorer, start: Tensor, noise: Tensor) -> Rollout:
-    """Imagine from `start`; arguments and result as of `nmbrl.train.imagination.roll_out`.
-
-    Gradients flow to the weights of the policy and of the explorer only.
-    """
-    layers = [*model.policy.hidden, model.policy.output, explorer.spread]
-    weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
-    return Rollout(*_Imagination.apply(model, explorer.smallest_std, start, noise, *weights))
+    def __call__(self, start: Tensor, noise: Tensor) -> Rollout:
+        """Imagine from flat states (batch, state_size) with noise (horizon, batch, action_size)."""
+        if self._tape is None or self._tape.noise.shape != noise.shape or self._tape.noise.dtype != noise.dtype:
+            self._tape = _Tape(self.model, self.explorer, noise)
+        return Rollout(*_Imagination.apply(self._tape, start, noise, *self._weights))
 
 
 class _Imagination(torch.autograd.Function):
-    """(model, smallest std, start, noise, policy weights) -> the fields of a `Rollout`."""
+    """(tape, start, noise, policy weights) -> the fields of a `Rollout`."""
 
     @staticmethod
-    def forward(ctx: Any, model: Gru, smallest_std: float, start: Tensor, noise: Tensor, *weights: Tensor) -> Any:
-        trace = ctx.trace = _Trace(model, smallest_std, start, noise, weights)
-        for step in range(len(noise)):
-            trace.act(step)
-            trace.dream(step)
-        ctx.mark_non_differentiable(trace.actions)
-        return trace.states, trace.actions, trace.std.log(), trace.rewards, trace.continues
+    def forward(ctx: Any, tape: _Tape, start: Tensor, noise: Tensor, *weights: Tensor) -> Any:
+        tape.begin(start, noise)
+        for step in tape.steps:
+            tape.act(step)
+            tape.dream(step)
+        ctx.tape, ctx.generation = tape, tape.generation
+        actions = tape.actions.clone()
+        ctx.mark_non_differentiable(actions)
+        return tape.states.clone(), actions, tape.std.log(), tape.rewards.clone(), tape.continues
 
     @staticmethod
     def backward(
         ctx: Any, states: Tensor, _actions: Tensor | None, spread: Tensor, rewards: Tensor, continues: Tensor
     ) -> Any:
-        trace: _Trace = ctx.trace
-        trace.start_backward(rewards, continues)
-        carried = states[-1]
-        for step in range(len(trace.noise) - 1, -1, -1):
-            into_state, into_action = trace.dream_backward(step, carried)
-            carried = trace.act_backward(step, into_action, spread[step]).add_(into_state).add_(states[step])
-        return None, None, carried, None, *trace.weight_gradients()
+        tape: _Tape = ctx.tape
+        if tape.generation != ctx.generation:
+            raise RuntimeError("backward after the buffers of this rollout were reused")
+        tape.begin_backward(spread, rewards, continues)
+        into_states = states.unbind()
+        into_next = into_states[-1]
+        for step, into_state in zip(reversed(tape.steps), into_states[-2::-1], strict=True):
+            into_next = tape.step_backward(step, into_next).add_(into_state)
+        return None, into_next, None, *tape.weight_gradients()
 
 
-class _Trace:
-    """What the forward pass keeps for the backward pass; time is the leading axis of every buffer."""
+class _Layer:
+    """A hidden SiLU layer over all steps.
 
-    def __init__(
-        self, model: Gru, smallest_std: float, start: Tensor, noise: Tensor, weights: tuple[Tensor, ...]
-    ) -> None:
-        def buffer(size: int) -> Tensor:
-            return start.new_empty(steps, batch, size)
+    Attributes:
+        sums: weighted sums (steps, batch, outputs), which the backward pass replaces by their gradients.
+        activations: ``silu(sums)``.
+    """
 
-        steps, batch, self.action_size = noise.shape
-        self.model = model
-        self.noise = noise
-        self.smallest_std = smallest_std
-        self.hidden = model.hidden_size
-        self.x = start.shape[-1] - self.hidden
-        width = model.embedding.out_features
+    def __init__(self, layer: nn.Module, sums: Tensor, activations: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.transposed = self.weight.t()
+        self.sums, self.activations = sums, activations
+        self._sums, self._activations = sums.unbind(), activations.unbind()
 
-        def layer(weight: Tensor, bias: Tensor, activations: Tensor | None = None) -> _Layer:
-            sums = buffer(len(bias))
-            return _Layer(
-                weight, bias, model.activation, sums, buffer(len(bias)) if activations is None else activations
-            )
+    def forward(self, index: int, inputs: Tensor) -> Tensor:
+        """Map (batch, inputs) to the activations (batch, outputs)."""
+        sums = torch.addmm(self.bias, inputs, self.transposed, out=self._sums[index])
+        return _aten.silu.out(sums, out=self._activations[index])
 
-        # The policy: hidden layers, then mean and spread as one layer.
-        self.layers = [layer(*pair) for pair in zip(weights[:-4:2], weights[1:-4:2], strict=True)]
-        self.heads = torch.cat([weights[-4], weights[-2]]).detach(), torch.cat([weights[-3], weights[-1]]).detach()
-        self.states = start.new_empty(steps + 1, batch, start.shape[-1])
-        self.states[0] = start
-        self.outputs = buffer(2 * self.action_size)
-        self.std, self.actions = buffer(self.action_size), buffer(self.action_size)
-        # The world model: [h', e] is what the head reads.
-        self.joint, self.gates = buffer(self.hidden + width), buffer(2 * self.hidden)
-        self.candidate, self.recalled = buffer(self.hidden), buffer(self.hidden)
-        self.embedding = layer(model.embedding.weight, model.embedding.bias, self.joint[..., self.hidden :])
-        self.head = layer(model.head.hidden[0].weight, model.head.hidden[0].bias)
-        scale = model.head.output.scale
-        self.head_weight = model.head.output.weight.detach()
-        self.head_bias = model.head.output.bias.detach()
-        if scale is not None:
-            self.head_weight, self.head_bias = self.head_weight * scale[:, None], self.head_bias * scale
-        self.predictions = buffer(len(self.head_bias))
+    def backward(self, index: int, into_activations: Tensor) -> Tensor:
+        """Gradient with respect to the activations -> with respect to the inputs."""
+        sums = self._sums[index]
+        return torch.mm(_aten.silu_backward.grad_input(into_activations, sums, grad_input=sums), self.weight)
+
+
+class _Step:
+    """Views of one step in the buffers of a tape; all (batch, ...)."""
+
+    def __init__(self, tape: _Tape, index: int) -> None:
+        x, h = tape.x, tape.h
+        row, following = tape.rows[index], tape.rows[index + 1]
+        self.index = index
+        self.state, self.x, self.hidden = row[:, : x + h], row[:, :x], row[:, x : x + h]
+        self.next_x, self.next_hidden, self.joint = following[:, :x], following[:, x : x + h], following[:, x:]
+        self.arguments, self.noise = tape.arguments[index], tape.noise[index]
+        self.argument_x, self.action = self.arguments[:, :x], self.arguments[:, x:]
+        self.output = tape.outputs[index]
+        self.mean, self.spread = self.output[:, : tape.a], self.output[:, tape.a :]
+        self.std = tape.std[index]
+        self.gates = tape.gates[index]
+        self.reset, self.update = self.gates[:, :h], self.gates[:, h:]
+        self.candidate, self.recalled = tape.candidate[index], tape.recalled[index]
+        self.prediction = tape.predictions[index]
+        self.delta = self.prediction[:, :x]
+
+
+class _Tape:
+    """What the forward pass keeps for the backward pass. Time is the leading axis of every buffer.
+
+    A row is ``[x, h, e]`` with e that of the step before, so that the state ``[x, h]`` and what the head reads,
+    ``[h', e]``, are both slices of it.
+    """
+
+    def __init__(self, model: Gru, explorer: Explorer, noise: Tensor) -> None:
+        def buffer(size: int, count: int | None = None) -> Tensor:
+            return noise.new_empty(count or horizon, batch, size)
+
+        horizon, batch, self.a = noise.shape
+        self.model, self.explorer = model, explorer
+        self.x, self.h = (segment.size for segment in model.interface.state)
+        self.e = model.embedding.out_features
+        self.generation = 0
+        self.rows = buffer(self.x + self.h + self.e, horizon + 1)
+        self.states = self.rows[..., : self.x + self.h]
+        self.arguments, self.noise = buffer(self.x + self.a), buffer(self.a)
+        self.actions = self.arguments[..., self.x :]
+        self.outputs, self.std = buffer(2 * self.a), buffer(self.a)
+        self.gates, self.candidate, self.recalled = buffer(2 * self.h), buffer(self.h), buffer(self.h)
+        self.predictions = buffer(model.head.output.out_features)
+        width = model.policy.output.in_features
+        self.policy = [_Layer(layer, buffer(width), buffer(width)) for layer in model.policy.hidden]
+        self.embedding = _Layer(model.embedding, buffer(self.e), self.rows[1:, :, self.x + self.h :])
+        width = model.head.output.in_features
+        self.head = _Layer(model.head.hidden[0], buffer(width), buffer(width))
+        self.from_input, self.from_hidden = noise.new_empty(batch, 3 * self.h), noise.new_empty(batch, 3 * self.h)
+        self.input_gates, self.input_candidate = self.from_input.split([2 * self.h, self.h], 1)
+        self.hidden_gates, self.hidden_candidate = self.from_hidden.split([2 * self.h, self.h], 1)
+        self.steps = [_Step(self, index) for index in range(horizon)]
 
     @property
     def rewards(self) -> Tensor:
@@ -145,88 +163,102 @@ class _Trace:
             return torch.ones_like(self.rewards)
         return torch.sigmoid(self.predictions[..., self.x + 1])
 
-    def act(self, step: int) -> None:
+    def begin(self, start: Tensor, noise: Tensor) -> None:
+        """Take the start, and the weights as they are now."""
+        model = self.model
+        self.generation += 1
+        self.states[0].copy_(start)
+        self.noise.copy_(noise)
+        output, spread, predict = model.policy.output, self.explorer.spread, model.head.output
+        # Mean and spread are one layer here; the head's scale is folded.
+        self.output_weight = torch.cat([output.weight.detach(), spread.weight.detach()])
+        self.output_bias = torch.cat([output.bias.detach(), spread.bias.detach()])
+        self.head_weight, self.head_bias = predict.weight.detach(), predict.bias.detach()
+        if predict.scale is not None:
+            self.head_weight, self.head_bias = self.head_weight * predict.scale[:, None], self.head_bias * predict.scale
+        self.output_transposed, self.head_transposed = self.output_weight.t(), self.head_weight.t()
+        self.input_weight, self.input_bias = model.gru_input.weight.detach(), model.gru_input.bias.detach()
+        self.hidden_weight, self.hidden_bias = model.gru_hidden.weight.detach(), model.gru_hidden.bias.detach()
+        self.input_transposed, self.hidden_transposed = self.input_weight.t(), self.hidden_weight.t()
+
+    def act(self, step: _Step) -> None:
         """Sample the policy."""
-        inputs = self.states[step]
-        for layer in self.layers:
-            inputs = layer.forward(step, inputs)
-        outputs, size = self.outputs[step], self.action_size
-        torch.addmm(self.heads[1], inputs, self.heads[0].t(), out=outputs)
-        mean, spread = outputs[:, :size].tanh_(), outputs[:, size:].sigmoid_()
-        std, action = self.std[step], self.actions[step]
-        torch.mul(spread, 1 - self.smallest_std, out=std).add_(self.smallest_std)
-        torch.addcmul(mean, std, self.noise[step], out=action).clamp_(-1, 1)
+        inputs = step.state
+        for layer in self.policy:
+            inputs = layer.forward(step.index, inputs)
+        torch.addmm(self.output_bias, inputs, self.output_transposed, out=step.output)
+        step.mean.tanh_()
+        step.spread.sigmoid_()
+        smallest = self.explorer.smallest_std
+        torch.mul(step.spread, 1 - smallest, out=step.std).add_(smallest)
+        torch.addcmul(step.mean, step.std, step.noise, out=step.action).clamp_(-1, 1)
 
-    def dream(self, step: int) -> None:
+    def dream(self, step: _Step) -> None:
         """Imagine one decision."""
-        model, size = self.model, self.hidden
-        x, h = self.states[step, :, : self.x], self.states[step, :, self.x :]
-        joint, embedded = self.joint[step], self.embedding.forward(step, x, self.actions[step])
-        from_input = torch.addmm(model.gru_input.bias, embedded, model.gru_input.weight.t())
-        from_hidden = torch.addmm(model.gru_hidden.bias, h, model.gru_hidden.weight.t())
-        gates, recalled, candidate = self.gates[step], self.recalled[step], self.candidate[step]
-        torch.add(from_input[:, : 2 * size], from_hidden[:, : 2 * size], out=gates).sigmoid_()
-        recalled.copy_(from_hidden[:, 2 * size :])
-        torch.addcmul(from_input[:, 2 * size :], gates[:, :size], recalled, out=candidate).tanh_()
-        torch.lerp(candidate, h, gates[:, size:], out=joint[:, :size])
-        prediction = self.predictions[step]
-        torch.addmm(self.head_bias, self.head.forward(step, joint), self.head_weight.t(), out=prediction)
-        torch.add(x, prediction[:, : self.x], out=self.states[step + 1, :, : self.x])
-        self.states[step + 1, :, self.x :] = joint[:, :size]
+        step.argument_x.copy_(step.x)
+        embedded = self.embedding.forward(step.index, step.arguments)
+        torch.addmm(self.input_bias, embedded, self.input_transposed, out=self.from_input)
+        torch.addmm(self.hidden_bias, step.hidden, self.hidden_transposed, out=self.from_hidden)
+        torch.add(self.input_gates, self.hidden_gates, out=step.gates).sigmoid_()
+        step.recalled.copy_(self.hidden_candidate)
+        torch.addcmul(self.input_candidate, step.reset, step.recalled, out=step.candidate).tanh_()
+        torch.lerp(step.candidate, step.hidden, step.update, out=step.next_hidden)
+        hidden = self.head.forward(step.index, step.joint)
+        torch.addmm(self.head_bias, hidden, self.head_transposed, out=step.prediction)
+        torch.add(step.x, step.delta, out=step.next_x)
 
-    def start_backward(self, rewards: Tensor, continues: Tensor) -> None:
-        """Take the gradients with respect to rewards and continue probabilities (steps, batch)."""
-        self.into_predictions = torch.empty_like(self.predictions)
-        self.into_predictions[..., self.x] = rewards
+    def begin_backward(self, spread: Tensor, rewards: Tensor, continues: Tensor) -> None:
+        """Take the gradients with respect to log std, rewards and continue probabilities."""
+        self.into_log_std = (spread / self.std).unbind()
+        into_predictions = torch.empty_like(self.predictions)
+        into_predictions[..., self.x] = rewards
         if self.model.interface.terminates:
-            self.into_predictions[..., self.x + 1] = _aten.sigmoid_backward(continues, self.continues)
-        self.into_outputs = torch.empty_like(self.outputs)
+            into_predictions[..., self.x + 1] = _aten.sigmoid_backward(continues, self.continues)
+        self.into_predictions = into_predictions.unbind()
+        self.into_deltas = into_predictions[..., : self.x].unbind()
 
-    def dream_backward(self, step: int, into_next: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient with respect to the next state -> with respect to the state and the action."""
-        model, size = self.model, self.hidden
-        into_prediction = self.into_predictions[step]
-        into_prediction[:, : self.x] = into_next[:, : self.x]
-        into_joint = self.head.backward(step, into_prediction @ self.head_weight)
-        into_h = into_next[:, self.x :] + into_joint[:, :size]
-        gates, recalled, candidate = self.gates[step], self.recalled[step], self.candidate[step]
-        reset, update = gates[:, :size], gates[:, size:]
-        h = self.states[step, :, self.x :]
-        into_gates = torch.empty_like(gates)
-        into_kept = into_h * update
-        into_candidate = _aten.tanh_backward(into_h - into_kept, candidate)
-        torch.mul(into_candidate, recalled, out=into_gates[:, :size])
-        torch.mul(into_h, h - candidate, out=into_gates[:, size:])
-        into_gates = _aten.sigmoid_backward(into_gates, gates)
+    def step_backward(self, step: _Step, into_next: Tensor) -> Tensor:
+        """Gradient with respect to the next state -> with respect to the state."""
+        into_x, into_h = into_next.split([self.x, self.h], 1)
+        self.into_deltas[step.index].copy_(into_x)
+        into_joint = self.head.backward(step.index, torch.mm(self.into_predictions[step.index], self.head_weight))
+        into_hidden, into_embedded = into_joint.split([self.h, self.e], 1)
+        into_hidden += into_h
+        into_kept = torch.mul(into_hidden, step.update)
+        into_candidate = _aten.tanh_backward(into_hidden - into_kept, step.candidate)
+        into_update = torch.sub(step.hidden, step.candidate).mul_(into_hidden)
+        into_gates = torch.cat([torch.mul(into_candidate, step.recalled), into_update], 1)
+        into_gates = _aten.sigmoid_backward.grad_input(into_gates, step.gates, grad_input=into_gates)
         into_input = torch.cat([into_gates, into_candidate], 1)
-        into_hidden = torch.cat([into_gates, into_candidate * reset], 1)
-        into_embedded = torch.addmm(into_joint[:, size:], into_input, model.gru_input.weight)
-        into_arguments = self.embedding.backward(step, into_embedded)
-        into_state = torch.empty_like(into_next)
-        torch.add(into_next[:, : self.x], into_arguments[:, : self.x], out=into_state[:, : self.x])
-        torch.addmm(into_kept, into_hidden, model.gru_hidden.weight, out=into_state[:, self.x :])
-        return into_state, into_arguments[:, self.x :]
+        into_recalled = torch.cat([into_gates, into_candidate.mul_(step.reset)], 1)
+        into_embedded = torch.addmm(into_embedded, into_input, self.input_weight)
+        into_arguments = self.embedding.backward(step.index, into_embedded)
+        into_argument_x, into_action = into_arguments.split([self.x, self.a], 1)
+        into_state = self._act_backward(step, into_action)
+        into_state_x, into_state_h = into_state.split([self.x, self.h], 1)
+        into_state_x.add_(into_x).add_(into_argument_x)
+        into_state_h.add_(into_kept).addmm_(into_recalled, self.hidden_weight)
+        return into_state
 
-    def act_backward(self, step: int, into_action: Tensor, into_log_std: Tensor) -> Tensor:
-        """Gradients with respect to the action (clipping passes them) and log std -> with respect to the state."""
-        size, outputs, into_outputs = self.action_size, self.outputs[step], self.into_outputs[step]
-        into_std = torch.addcmul(into_log_std / self.std[step], into_action, self.noise[step])
-        into_spread = _aten.sigmoid_backward(into_std * (1 - self.smallest_std), outputs[:, size:])
-        into_outputs[:, :size] = _aten.tanh_backward(into_action, outputs[:, :size])
-        into_outputs[:, size:] = into_spread
-        gradient = into_outputs @ self.heads[0]
-        for layer in reversed(self.layers):
-            gradient = layer.backward(step, gradient)
+    def _act_backward(self, step: _Step, into_action: Tensor) -> Tensor:
+        """Gradient with respect to the action, which clipping lets pass -> with respect to the state."""
+        into_std = torch.addcmul(self.into_log_std[step.index], into_action, step.noise)
+        into_std *= 1 - self.explorer.smallest_std
+        into_spread = _aten.sigmoid_backward(into_std, step.spread)
+        into_mean = _aten.tanh_backward(into_action, step.mean)
+        # From here on the tape needs the gradients with respect to the outputs, no longer the outputs.
+        torch.cat([into_mean, into_spread], 1, out=step.output)
+        gradient = torch.mm(step.output, self.output_weight)
+        for layer in reversed(self.policy):
+            gradient = layer.backward(step.index, gradient)
         return gradient
 
     def weight_gradients(self) -> list[Tensor]:
         """Gradients of the policy's weights and biases, layer by layer, then of the spread's."""
+        sources = [self.states[:-1], *(layer.activations for layer in self.policy)]
         gradients = []
-        sources = [self.states[:-1], *(layer.activations for layer in self.layers)]
-        targets = [*(layer.sums for layer in self.layers), self.into_outputs]
-        for source, into_layer in zip(sources, targets, strict=True):
-            flat = into_layer.flatten(0, 1)
+        for source, into_outputs in zip(sources, [*(layer.sums for layer in self.policy), self.outputs], strict=True):
+            flat = into_outputs.flatten(0, 1)
             gradients += [flat.t() @ source.flatten(0, 1), flat.sum(0)]
         weight, bias = gradients[-2:]
-        size = self.action_size
-        return [*gradients[:-2], weight[:size], bias[:size], weight[size:], bias[size:]]
+        return [*gradients[:-2], weight[: self.a], bias[: self.a], weight[self.a :], bias[self.a :]]
