@@ -11,11 +11,28 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class RssmConfig(Settings):
+    """What belongs to the architecture ``rssm`` alone.
+
+    Attributes:
+        latents: Gaussian latents, or groups of classes.
+        classes: of each categorical latent; 0 makes them Gaussian.
+        free_nats: KL divergence below which nothing pulls posterior and prior together.
+        kl_weight: weight of the balanced KL beside the observation's squared error.
+    """
+
+    latents: int = Field(default=16, ge=1)
+    classes: int = Field(default=0, ge=0)
+    free_nats: float = Field(default=1.0, ge=0)
+    kl_weight: float = Field(default=0.01, ge=0)
+
+
 class LearnerConfig(Settings):
     """What the learner is made of and how it learns.
 
     Attributes:
-        architecture: world model, ``gru``.
+        architecture: world model, ``gru`` or ``rssm``.
+        rssm: settings of the latter.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
         batch_size: sequences in a world-model update.
@@ -35,7 +52,8 @@ class LearnerConfig(Settings):
         smallest_return_scale: floor of the 5 % to 95 % range of returns (normalised to [0, 1]) that scales the actor.
     """
 
-    architecture: Literal["gru"] = "gru"
+    architecture: Literal["gru", "rssm"] = "gru"
+    rssm: RssmConfig = RssmConfig()
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
     batch_size: int = Field(default=48, ge=1)

@@ -12,6 +12,7 @@ from nmbrl.train.config import LearnerConfig
 from nmbrl.train.deployed import TorchExecutor
 from nmbrl.train.imagination import Explorer, Rollout, lambda_returns
 from nmbrl.train.models.gru import Gru
+from nmbrl.train.models.rssm import Rssm
 from nmbrl.train.models.trainable import Scales, TrainableModel
 
 Batch = Mapping[str, Array]
@@ -19,7 +20,10 @@ Batch = Mapping[str, Array]
 
 def build_model(config: LearnerConfig, task: Task, terminates: bool) -> TrainableModel:
     """Make the untrained model that `config` asks for, without scales (as deployed)."""
-    return Gru(task, terminates, config.discount, config.hidden_size, config.width)
+    sizes = (config.hidden_size, config.width)
+    if config.architecture == "rssm":
+        return Rssm(task, terminates, config.discount, *sizes, config.rssm)
+    return Gru(task, terminates, config.discount, *sizes)
 
 
 class Learner:
@@ -49,6 +53,7 @@ class Learner:
             )
         self.slow_critic = copy.deepcopy(self.live.critic).requires_grad_(False)
         self._average = copy.deepcopy(self.live).requires_grad_(False)
+        self.live.generator = self.generator
         self._imagine = self.live.imagination(self.explorer)
         self._deployed: TrainableModel | None = None
         self._world = self.live.world_parameters()

@@ -49,10 +49,12 @@ class TrainableModel(DeployedModel):
     Attributes:
         policy: flat state (batch, state_size) -> mean action before tanh, or logits.
         critic: flat state (batch, state_size) -> value (batch, 1) in the environment's units.
+        generator: source of whatever `loss` draws; the learner's, so that it is saved with it.
     """
 
     policy: Mlp
     critic: Mlp
+    generator: torch.Generator
 
     @abstractmethod
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
