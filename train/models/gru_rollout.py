@@ -213,13 +213,13 @@ class _Tape:
         """Take the gradients with respect to log std, rewards and continue probabilities."""
         self.into_log_std = (spread / self.std).unbind()
         into_predictions = torch.empty_like(self.predictions)
-        low, high = self.model.reward_bounds
+        least, greatest = self.model.reward_bounds
         promised = self.predictions[..., self.x]
-        into_predictions[..., self.x] = rewards * ((promised >= low) & (promised <= high))
+        into_predictions[..., self.x] = rewards * ((promised >= least) & (promised <= greatest))
         if self.model.interface.terminates:
             into_predictions[..., self.x + 1] = _aten.sigmoid_backward(continues, self.continues)
         self.into_predictions = into_predictions.unbind()
-        self.free = [torch.ones(())] * len(self.steps)
+        self.free = (torch.ones(()),) * len(self.steps)
         if self.model.bounds is not None:
             low, high = self.model.bounds
             reached = self.rows[1:, :, : self.x]
