@@ -88,15 +88,23 @@ def _real(integers, tensor):
     return (np.float64(tensor.scale) * (integers.astype(int) - tensor.zero_point)).astype(np.float32)
 
 
-def test_both_interpreters_and_all_batches_give_the_same_bits(tflite_bundle, executor):
+def test_tflite_runtime_is_at_most_a_step_away(tflite_bundle, executor):
+    """Its FULLY_CONNECTED rescales in floating point where TFLM's rounds twice: 4 outputs of 1,572 were seen to differ."""
     bundle = read_bundle(tflite_bundle)
     other = load(tflite_bundle, interpreter="tflite-runtime")
     for function in bundle.functions:
         inputs = random_integers(bundle, function, 2 * LARGEST_BATCH + 3)
-        together = executor.call_integers(function, inputs)
-        elsewhere = other.call_integers(function, inputs)
+        together, elsewhere = executor.call_integers(function, inputs), other.call_integers(function, inputs)
         for name, values in together.items():
-            np.testing.assert_array_equal(values, elsewhere[name])
+            difference = np.abs(values.astype(int) - elsewhere[name])
+            assert difference.max() <= 1 and difference.mean() <= 0.01, (function, name)
+
+
+def test_all_batches_give_the_same_bits(tflite_bundle, executor):
+    bundle = read_bundle(tflite_bundle)
+    for function in bundle.functions:
+        inputs = random_integers(bundle, function, 2 * LARGEST_BATCH + 3)
+        together = executor.call_integers(function, inputs)
         for row in (0, LARGEST_BATCH, 2 * LARGEST_BATCH + 2):
             single = executor.call_integers(function, {name: values[row : row + 1] for name, values in inputs.items()})
             for name, values in single.items():
