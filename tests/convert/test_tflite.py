@@ -89,7 +89,7 @@ def _real(integers, tensor):
 
 
 def test_tflite_runtime_is_at_most_a_step_away(tflite_bundle, executor):
-    """Its FULLY_CONNECTED rescales in floating point where TFLM's rounds twice: 4 outputs of 1,572 were seen to differ."""
+    """Its FULLY_CONNECTED rescales in floating point, TFLM's rounds twice: 4 outputs of 1,572 were seen to differ."""
     bundle = read_bundle(tflite_bundle)
     other = load(tflite_bundle, interpreter="tflite-runtime")
     for function in bundle.functions:
