@@ -95,7 +95,7 @@ class TflmModel(Model):
 
 
 class TfliteRuntimeModel(Model):
-    """Runs in tflite-runtime with its reference kernels, which round as TFLM does (XNNPACK does not)."""
+    """Runs in tflite-runtime with its reference kernels, a step of int8 from TFLM now and then (XNNPACK more)."""
 
     def _open(self, content: bytes) -> Any:
         interpreter = tflite_runtime.Interpreter(
@@ -168,7 +168,7 @@ def open_executor(path: Path, bundle: Bundle, interpreter: str = "tflm") -> Tfli
     Args:
         path: the bundle's directory.
         bundle: its manifest.
-        interpreter: ``tflm`` or ``tflite-runtime``; both give the same integers.
+        interpreter: ``tflm``, which defines every bit, or ``tflite-runtime``.
 
     Raises:
         NmbrlError: if there is no such interpreter.
