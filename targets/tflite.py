@@ -95,7 +95,7 @@ class TflmModel(Model):
 
 
 class TfliteRuntimeModel(Model):
-    """Runs in tflite-runtime with its reference kernels: rarely, and then by one step, do they round unlike TFLM's."""
+    """Runs in tflite-runtime with its reference kernels, a step of int8 from TFLM now and then (XNNPACK more)."""
 
     def _open(self, content: bytes) -> Any:
         interpreter = tflite_runtime.Interpreter(
@@ -168,7 +168,7 @@ def open_executor(path: Path, bundle: Bundle, interpreter: str = "tflm") -> Tfli
     Args:
         path: the bundle's directory.
         bundle: its manifest.
-        interpreter: ``tflm`` or ``tflite-runtime``; their integers differ by one step in well under 1 % of outputs.
+        interpreter: ``tflm``, which defines every bit, or ``tflite-runtime``.
 
     Raises:
         NmbrlError: if there is no such interpreter.

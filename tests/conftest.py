@@ -97,6 +97,12 @@ def make_run(discrete: bool = False, seed: int = 0) -> SmallRun:
     return SmallRun(SmallModel(seed, discrete).eval(), {"o": observations.astype(np.float32), "a": actions}, seed=seed)
 
 
+@pytest.fixture(scope="session")
+def discrete_run() -> SmallRun:
+    """One whose episodes end early, so that every function has all the outputs that it can have."""
+    return make_run(True)
+
+
 @pytest.fixture(scope="session", params=[False, True], ids=["box", "discrete"])
 def small_run(request) -> SmallRun:
     return make_run(request.param)

@@ -19,9 +19,9 @@ def tflite_bundle(small_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def onnx_bundle(small_run, tmp_path_factory):
+def onnx_bundle(discrete_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "bundle"
-    onnx.convert(small_run, path)
+    onnx.convert(discrete_run, path)
     return path
 
 

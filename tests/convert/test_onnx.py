@@ -12,8 +12,8 @@ from nmbrl.train.deployed import TorchExecutor
 
 
 @pytest.mark.parametrize("batch", [1, 37])
-def test_every_function_equals_pytorch_at_any_batch(small_run, onnx_bundle, batch):
-    executor, reference = load(onnx_bundle), TorchExecutor(small_run.model)
+def test_every_function_equals_pytorch_at_any_batch(discrete_run, onnx_bundle, batch):
+    executor, reference = load(onnx_bundle), TorchExecutor(discrete_run.model)
     random = np.random.default_rng(batch)
     for function in executor.interface.functions:
         inputs = {
@@ -27,11 +27,11 @@ def test_every_function_equals_pytorch_at_any_batch(small_run, onnx_bundle, batc
             np.testing.assert_allclose(actual[name], values, atol=TOLERANCE)
 
 
-def test_the_bundle_records_its_errors(small_run, onnx_bundle):
+def test_the_bundle_records_its_errors(discrete_run, onnx_bundle):
     bundle = read_bundle(onnx_bundle)
-    assert bundle.target == "onnx" and bundle.provenance.run == small_run.id
+    assert bundle.target == "onnx" and bundle.provenance.run == discrete_run.id
     for function in bundle.interface.functions:
-        assert bundle.measured["macs"][function] == small_run.model.macs[function]
+        assert bundle.measured["macs"][function] == discrete_run.model.macs[function]
         assert bundle.measured["bytes"][function] == (onnx_bundle / f"{function}.onnx").stat().st_size
         errors = bundle.measured["errors"][function]
         assert errors.keys() == bundle.interface.output_sizes(function).keys()
@@ -49,16 +49,16 @@ def test_models_are_valid_and_say_nothing_about_their_maker(onnx_bundle):
         assert b".py" not in content and b"site-packages" not in content
 
 
-def test_the_same_model_gives_the_same_bytes(small_run, onnx_bundle):
-    assert export(small_run.model, "act") == (onnx_bundle / "act.onnx").read_bytes()
+def test_the_same_model_gives_the_same_bytes(discrete_run, onnx_bundle):
+    assert export(discrete_run.model, "act") == (onnx_bundle / "act.onnx").read_bytes()
 
 
-def test_an_operation_that_onnx_lacks_is_named(small_run):
-    class Singular(type(small_run.model)):
+def test_an_operation_that_onnx_lacks_is_named(discrete_run):
+    class Singular(type(discrete_run.model)):
         def act(self, x, h):
             return (torch.linalg.eigvalsh(x[:, :, None] * x[:, None, :])[:, :2],)
 
-    model = Singular(0, small_run.model.discrete)
+    model = Singular()
     with pytest.raises(NmbrlError, match=r"act cannot be exported to ONNX: .*eig") as error:
         export(model, "act")
     assert "\n" not in str(error.value)

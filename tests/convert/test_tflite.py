@@ -13,6 +13,7 @@ from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.bundle import read_bundle
 from nmbrl.targets.tflite import LARGEST_BATCH
 from nmbrl.train.deployed import TorchExecutor
+from nmbrl.train.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +89,7 @@ def _real(integers, tensor):
     return (np.float64(tensor.scale) * (integers.astype(int) - tensor.zero_point)).astype(np.float32)
 
 
-def test_tflite_runtime_is_at_most_a_step_away(tflite_bundle, executor):
-    """Its FULLY_CONNECTED rescales in floating point, TFLM's rounds twice: 4 outputs of 1,572 were seen to differ."""
-    bundle = read_bundle(tflite_bundle)
-    other = load(tflite_bundle, interpreter="tflite-runtime")
-    for function in bundle.functions:
-        inputs = random_integers(bundle, function, 2 * LARGEST_BATCH + 3)
-        together, elsewhere = executor.call_integers(function, inputs), other.call_integers(function, inputs)
-        for name, values in together.items():
-            difference = np.abs(values.astype(int) - elsewhere[name])
-            assert difference.max() <= 1 and difference.mean() <= 0.01, (function, name)
-
-
-def test_all_batches_give_the_same_bits(tflite_bundle, executor):
+def test_a_batch_gives_the_same_bits_as_its_samples(tflite_bundle, executor):
     bundle = read_bundle(tflite_bundle)
     for function in bundle.functions:
         inputs = random_integers(bundle, function, 2 * LARGEST_BATCH + 3)
@@ -109,6 +98,18 @@ def test_all_batches_give_the_same_bits(tflite_bundle, executor):
             single = executor.call_integers(function, {name: values[row : row + 1] for name, values in inputs.items()})
             for name, values in single.items():
                 np.testing.assert_array_equal(values, together[name][row : row + 1])
+
+
+def test_tflite_runtime_is_at_most_one_step_from_tflm(tflite_bundle, executor):
+    """Its TANH reads a table that was built in float: now and then a step, which nothing in one call amplifies."""
+    bundle = read_bundle(tflite_bundle)
+    other = load(tflite_bundle, interpreter="tflite-runtime")
+    for function in bundle.functions:
+        inputs = random_integers(bundle, function, 500)
+        there = other.call_integers(function, inputs)
+        for name, values in executor.call_integers(function, inputs).items():
+            difference = np.abs(values.astype(int) - there[name])
+            assert difference.max() <= 1 and difference.mean() < 0.01, (function, name)
 
 
 def test_outputs_are_within_a_few_steps_of_pytorch(small_run, tflite_bundle, executor):
@@ -137,11 +138,12 @@ def test_the_bundle_records_sizes_and_arena(tflite_bundle):
         assert 500 < measured["arena_bytes"][function] < 16_384
 
 
-def test_the_same_run_converts_to_the_same_bytes(small_run, tflite_bundle, tmp_path):
-    tflite.convert(small_run, tmp_path / "again")
-    for path in tflite_bundle.iterdir():
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
-    assert {path.suffix for path in tflite_bundle.iterdir()} == {".json", ".tflite"}
+def test_the_same_run_converts_to_the_same_bytes(run_path, tmp_path):
+    for name in ("one", "two"):
+        tflite.convert(open_run(run_path), tmp_path / name)
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert first == second
+    assert first.keys() == {"bundle.json", *(f"{name}.tflite" for name in ("observe", "imagine", "act", "value"))}
 
 
 def test_an_unknown_interpreter_is_an_error(tflite_bundle):
@@ -157,20 +159,20 @@ class Modal:
         return (self.critic(torch.cat([x, mode], dim=1)),)
 
 
-def test_an_operation_that_is_not_int8_is_named(small_run, tmp_path):
-    model = type("ModalModel", (Modal, type(small_run.model)), {})(0, small_run.model.discrete).eval()
-    run = type(small_run)(model, small_run.calibration)
+def test_an_operation_that_is_not_int8_is_named(discrete_run, tmp_path):
+    model = type("ModalModel", (Modal, type(discrete_run.model)), {})(0, discrete=True).eval()
+    run = type(discrete_run)(model, discrete_run.calibration)
     with pytest.raises(NmbrlError, match="value cannot be") as error:
         tflite.convert(run, tmp_path / "b")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "b").exists()
 
 
-def test_an_operation_that_tflite_lacks_is_named(small_run):
-    class Singular(type(small_run.model)):
+def test_an_operation_that_tflite_lacks_is_named(discrete_run):
+    class Singular(type(discrete_run.model)):
         def act(self, x, h):
             return (torch.linalg.eigvalsh(x[:, :, None] * x[:, None, :])[:, :2],)
 
     with pytest.raises(NmbrlError, match=r"act cannot be lowered to TFLite: .*eig") as error:
-        lower(Singular(0, small_run.model.discrete), "act")
+        lower(Singular(), "act")
     assert "\n" not in str(error.value)
