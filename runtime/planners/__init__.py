@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nmbrl.runtime.adaptation import AdaptedExecutor
 from nmbrl.runtime.planners.base import Planner, PlannerOptions
 from nmbrl.runtime.planners.cem import CEM
 from nmbrl.runtime.planners.mppi import MPPI
@@ -17,12 +18,14 @@ PLANNERS: dict[str, type[Planner]] = {"policy": Policy, "cem": CEM, "mppi": MPPI
 __all__ = ["CEM", "MPPI", "PLANNERS", "Planner", "PlannerOptions", "Policy", "Shooting", "make_planner"]
 
 
-def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
-    """Make a planner by name.
+def make_planner(name: str, executor: Executor, adapt: bool = True, **options: Any) -> Planner:
+    """Make a planner by name; its ``executor`` keeps the beliefs that it is to be given.
 
     Args:
         name: one of `PLANNERS`.
         executor: what runs the model.
+        adapt: whether a planner that imagines does so with a model that corrects itself to the plant while it runs
+            (`nmbrl.runtime.adaptation`).
         **options: fields of `PlannerOptions`; None means the default.
 
     Raises:
@@ -36,4 +39,5 @@ def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NmbrlError(f"planner option {where or 'combination'}: {first['msg']}") from error
-    return PLANNERS[name](executor, chosen)
+    adapts = adapt and PLANNERS[name] is not Policy
+    return PLANNERS[name](AdaptedExecutor(executor) if adapts else executor, chosen)
