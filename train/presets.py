@@ -7,11 +7,11 @@ DEFAULT = "cartpole-swingup"
 PRESETS: dict[str, dict[str, Any]] = {
     "cartpole-swingup": {
         "env": "dm_control/cartpole-swingup-v0",
-        "action_repeat": 5,
+        "action_repeat": 8,
         "terminates": False,
         "frames": 25_000,
         "random_frames": 2000,
-        "updates_per_decision": 3.0,
+        "updates_per_decision": 4.0,
     },
     "pendulum-swingup": {
         "env": "dm_control/pendulum-swingup-v0",
