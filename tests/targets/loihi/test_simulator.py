@@ -46,7 +46,7 @@ class Reference:
             return self.held[population.name][neuron]
         if isinstance(population, Product):
             a, b = sums[0] + int(population.bias_0[neuron]), sums[1] + int(population.bias_1[neuron])
-            return (a * b) >> population.exponent
+            return ((a >> population.shift_0) * (b >> population.shift_1)) >> population.exponent
         potential = sums[0] + int(population.bias[neuron])
         if isinstance(population, SigmaDelta):
             return max(potential, 0) if population.relu else potential
