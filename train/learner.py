@@ -115,6 +115,7 @@ class Learner:
             NmbrlError: if a loss is not finite, before any weight is changed by it.
         """
         metrics: dict[str, Tensor] = {}
+        self._set_rates()
         self._improve(self._fit(batch, metrics), metrics)
         self._follow()
         self.updates += 1
@@ -165,6 +166,16 @@ class Learner:
             reason = str(error).splitlines()[0]
             raise NmbrlError(f"the saved state does not fit the learner's configuration: {reason}") from error
         self.set_scales(scales)
+
+    def _set_rates(self) -> None:
+        """Let the learning rates fall as far as the updates so far say."""
+        config = self.config
+        fallen = (self.updates - config.decay_from) / max(config.decay_to - config.decay_from, 1)
+        share = 1.0 - (1.0 - config.decay_share) * min(max(fallen, 0.0), 1.0)
+        rates = {"model": config.model_rate, "actor": config.actor_rate, "critic": config.critic_rate}
+        for name, optimiser in self._optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = share * rates[name]
 
     def _parts(self) -> dict[str, nn.Module]:
         """The modules whose parameters make up the state."""
