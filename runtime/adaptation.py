@@ -7,6 +7,8 @@ longer pole: its speed changes less):
 
     x' = x + kappa * (f(x, alpha a + beta a_previous) - x)
 
+Discrete actions can only be mixed: ``(1 - beta) a + beta a_previous``.
+
 With f taken as affine in the action (mechanical plants are), this is linear in kappa for given alpha and beta and the
 other way round, so a few rounds of alternating least squares on running sums fit it; a prior holds the constants at 1,
 0 and 1 until the evidence weighs more. It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
@@ -77,6 +79,7 @@ class AdaptedExecutor(Executor):
         self._executor = executor
         self.counts = executor.counts
         self._bounds = np.cumsum([interface.state_size, *sizes.values()])
+        self._range = ACTION_RANGE if interface.task.action_kind == "box" else (0.0, 1.0)
         self._observed = _slice_of(executor, interface.aliases.get("decode", {}).get("o"))
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -87,13 +90,12 @@ class AdaptedExecutor(Executor):
         """See `Executor.observe`; also refits the constants to what `action` did."""
         parts = self._split(state)
         batch, size = observation.shape
-        zero = np.zeros_like(action)
         before = np.concatenate([parts.model] * 3)
-        imagined, _, _ = self._executor.imagine(before, np.concatenate([zero, action, parts.previous]))
+        imagined, _, _ = self._executor.imagine(before, np.concatenate([self._base(action), action, parts.previous]))
         normalise = self.interface.normalisation.normalise
-        still, acted, late = normalise(self._executor.decode(imagined)).reshape(3, batch, size)
+        base, acted, late = normalise(self._executor.decode(imagined)).reshape(3, batch, size)
         start = normalise(self._executor.decode(parts.model))
-        features = np.stack([still - start, acted - still, late - still], axis=-1)
+        features = np.stack([base - start, acted - base, late - base], axis=-1)
         change = normalise(observation) - start
         parts.products = parts.products + parts.seen[..., None, None] * features[..., :, None] * features[..., None, :]
         parts.targets = parts.targets + parts.seen[..., None] * features * change[..., None]
@@ -132,8 +134,14 @@ class AdaptedExecutor(Executor):
         parts = self._split(state)
         return 1 + parts.action[:, 0], parts.action[:, 1], 1 + parts.change
 
+    def _base(self, action: Array) -> Array:
+        """What alpha and beta count from: no action at all, or the present one where doing nothing is no choice."""
+        return action if self.interface.task.action_kind == "discrete" else np.zeros_like(action)
+
     def _effective(self, parts: _Parts, action: Array) -> Array:
-        return (1 + parts.action[:, :1]) * action + parts.action[:, 1:] * parts.previous
+        base = self._base(action)
+        alpha, beta = 1 + parts.action[:, :1], parts.action[:, 1:]
+        return base + alpha * (action - base) + beta * (parts.previous - base)
 
     def _fit(self, products: Array, targets: Array) -> tuple[Array, Array]:
         """Alternating least squares; returns alpha and beta, and kappa, each minus its prior."""
@@ -147,7 +155,7 @@ class AdaptedExecutor(Executor):
                 square.sum(axis=1) + np.float32(ACTION_PRIOR) * np.eye(2, dtype=np.float32),
                 residual.sum(axis=1)[..., None],
             )[..., 0]
-            weights[:, 1:] = np.clip(np.array([1.0, 0.0], np.float32) + shift, *ACTION_RANGE)
+            weights[:, 1:] = np.clip(np.array([1.0, 0.0], np.float32) + shift, *self._range)
             if self._observed is None:
                 break
             along = np.einsum("bi,boi->bo", weights, targets)

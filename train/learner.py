@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nmbrl.targets.errors import NmbrlError
-from nmbrl.targets.interface import Array, Normalisation, Task
+from nmbrl.targets.interface import Array, Task
 from nmbrl.train.config import LearnerConfig
 from nmbrl.train.deployed import TorchExecutor
 from nmbrl.train.imagination import Explorer, Rollout, lambda_returns
@@ -115,6 +115,7 @@ class Learner:
             NmbrlError: if a loss is not finite, before any weight is changed by it.
         """
         metrics: dict[str, Tensor] = {}
+        self._set_rates()
         self._improve(self._fit(batch, metrics), metrics)
         self._follow()
         self.updates += 1
@@ -129,12 +130,8 @@ class Learner:
         """
         if self.scales is None:
             raise NmbrlError("a learner that has seen no data has no state to save")
-        normalisation = self.scales.normalisation
         tensors = {
-            "scales.mean": torch.tensor(normalisation.mean, dtype=torch.float64),
-            "scales.std": torch.tensor(normalisation.std, dtype=torch.float64),
-            "scales.delta": torch.tensor(self.scales.delta, dtype=torch.float64),
-            "scales.reward": torch.tensor(self.scales.reward, dtype=torch.float64),
+            **{f"scales.{name}": tensor for name, tensor in self.scales.to_tensors().items()},
             "return_scale": self._return_scale,
             "generator": self.generator.get_state(),
             "updates": torch.tensor(self.updates),
@@ -153,8 +150,7 @@ class Learner:
             NmbrlError: if the tensors do not fit this learner.
         """
         try:
-            mean, std, delta = (tuple(state[f"scales.{name}"].tolist()) for name in ("mean", "std", "delta"))
-            scales = Scales(Normalisation(mean=mean, std=std), delta, float(state["scales.reward"]))
+            scales = Scales.from_tensors(_below(state, "scales"))
             parts = {part: _below(state, part) for part in self._parts()}
             for part, module in self._parts().items():
                 module.load_state_dict(parts[part])
@@ -170,6 +166,16 @@ class Learner:
             reason = str(error).splitlines()[0]
             raise NmbrlError(f"the saved state does not fit the learner's configuration: {reason}") from error
         self.set_scales(scales)
+
+    def _set_rates(self) -> None:
+        """Let the learning rates fall as far as the updates so far say."""
+        config = self.config
+        fallen = (self.updates - config.decay_from) / max(config.decay_to - config.decay_from, 1)
+        share = 1.0 - (1.0 - config.decay_share) * min(max(fallen, 0.0), 1.0)
+        rates = {"model": config.model_rate, "actor": config.actor_rate, "critic": config.critic_rate}
+        for name, optimiser in self._optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = share * rates[name]
 
     def _parts(self) -> dict[str, nn.Module]:
         """The modules whose parameters make up the state."""

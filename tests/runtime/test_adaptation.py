@@ -4,7 +4,7 @@ import pytest
 from nmbrl.runtime.adaptation import AdaptedExecutor
 from nmbrl.runtime.planners import make_planner
 
-from .plants import DISCOUNT, A, B, PointMassModel, Q, R
+from .plants import DISCOUNT, A, B, ChainModel, PointMassModel, Q, R
 
 LANES = 3
 
@@ -58,6 +58,24 @@ def test_imagination_then_follows_the_changed_plant(change):
     adapted, unadapted = np.array(errors).max(axis=0)
     assert adapted < 0.03
     assert change == (1.0, 0.0, 1.0) or unadapted > 5 * adapted
+
+
+def test_late_discrete_actions_are_identified():
+    plant, model = ChainModel(), AdaptedExecutor(ChainModel())
+    random = np.random.default_rng(1)
+    actions = np.eye(3, dtype=np.float32)[random.integers(3, size=(40, LANES))]
+    x, none = random.uniform(-1, 1, (LANES, 1)).astype(np.float32), np.zeros((LANES, 3), np.float32)
+    state = model.observe(model.reset(LANES), none, x)
+    for late, action in zip([actions[0], *actions], actions, strict=False):
+        x, *_ = plant.imagine(x, late)
+        state = model.observe(state, action, x)
+    alpha, beta, kappa = model.constants(state)
+    np.testing.assert_allclose(beta, 1.0, atol=0.02)
+    np.testing.assert_allclose(alpha, 1.0)
+    np.testing.assert_allclose(kappa, 1.0, atol=0.05)
+    imagined, *_ = model.imagine(state, actions[0])
+    expected, *_ = plant.imagine(x, actions[-1])
+    np.testing.assert_allclose(model.decode(imagined), expected, atol=0.03)
 
 
 def test_before_any_evidence_it_is_the_model_itself():
