@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nmbrl.convert.quiet import quiet
 from nmbrl.runtime.command import reports_errors
-from nmbrl.targets.bundle import Bundle
+from nmbrl.targets.bundle import Bundle, check_free
 from nmbrl.targets.errors import NmbrlError
 
 
@@ -45,7 +45,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
 
     Raises:
         NmbrlError: for an unknown target, an option that the target does not have, a missing package, a damaged run,
-            or whatever the target cannot convert.
+            something else than a bundle at `out`, or whatever the target cannot convert.
     """
     if target not in LOWERINGS:
         raise NmbrlError(f"no target {target!r}; choose from {', '.join(LOWERINGS)}")
@@ -55,6 +55,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
         raise NmbrlError(f"--{foreign[0]} is no option of target {target}")
     if not path.exists():
         raise NmbrlError(f"{path} does not exist; give the directory of a run")
+    check_free(out)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     # The screen is drawn between steps only, because libraries print while they run.
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nmbrl.targets.errors import NmbrlError
-from nmbrl.targets.interface import Array, Normalisation, Task
+from nmbrl.targets.interface import Array, Task
 from nmbrl.train.config import LearnerConfig
 from nmbrl.train.deployed import TorchExecutor
 from nmbrl.train.imagination import Explorer, Rollout, lambda_returns
@@ -129,12 +129,8 @@ class Learner:
         """
         if self.scales is None:
             raise NmbrlError("a learner that has seen no data has no state to save")
-        normalisation = self.scales.normalisation
         tensors = {
-            "scales.mean": torch.tensor(normalisation.mean, dtype=torch.float64),
-            "scales.std": torch.tensor(normalisation.std, dtype=torch.float64),
-            "scales.delta": torch.tensor(self.scales.delta, dtype=torch.float64),
-            "scales.reward": torch.tensor(self.scales.reward, dtype=torch.float64),
+            **{f"scales.{name}": tensor for name, tensor in self.scales.to_tensors().items()},
             "return_scale": self._return_scale,
             "generator": self.generator.get_state(),
             "updates": torch.tensor(self.updates),
@@ -153,8 +149,7 @@ class Learner:
             NmbrlError: if the tensors do not fit this learner.
         """
         try:
-            mean, std, delta = (tuple(state[f"scales.{name}"].tolist()) for name in ("mean", "std", "delta"))
-            scales = Scales(Normalisation(mean=mean, std=std), delta, float(state["scales.reward"]))
+            scales = Scales.from_tensors(_below(state, "scales"))
             parts = {part: _below(state, part) for part in self._parts()}
             for part, module in self._parts().items():
                 module.load_state_dict(parts[part])

@@ -10,6 +10,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "action_repeat": 5,
         "terminates": False,
         "frames": 25_000,
+        "random_frames": 2000,
+        "updates_per_decision": 3.0,
     },
     "pendulum-swingup": {
         "env": "dm_control/pendulum-swingup-v0",
@@ -30,5 +32,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 15_000,
         "random_frames": 500,
         "updates_per_decision": 0.5,
+        "learner": {"discount": 0.99, "horizon": 12, "slow_rate": 0.02, "model_rate": 1e-3},
     },
 }

@@ -10,7 +10,9 @@ from nmbrl.train.models.gru import Gru
 from nmbrl.train.models.trainable import Normalisation, Scales
 
 TASK = Task(env="test", action_repeat=4, observation_size=3, action_kind="box", action_size=2)
-SCALES = Scales(Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3), (0.5, 0.1, 2.0), 4.0)
+SCALES = Scales(
+    Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3), (0.5, 0.1, 2.0), 4.0, (-1.5,) * 3, (1.0, 1.5, 2.0), -1.0, 2.0
+)
 
 
 def make(terminates: bool = True, task: Task = TASK, scaled: bool = True) -> Gru:

@@ -1,5 +1,7 @@
 """The default world model: a deterministic GRU that predicts the change of the observation and the reward."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +44,8 @@ class Gru(TrainableModel):
         state_size = observations + hidden_size
         self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
         self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
+        self.bounds: tuple[Tensor, Tensor] | None = None
+        self.reward_bounds = -math.inf, math.inf
         self.box = task.action_kind == "box"
         self.interface = Interface(
             architecture="gru",
@@ -103,8 +107,19 @@ class Gru(TrainableModel):
         if self.interface.terminates:
             parts.append(torch.ones(1))
         self.head.output.scale = torch.cat(parts)
+        # Where data is scarce the policy would otherwise find rewards and places that exist in the model alone.
+        self.bounds = torch.tensor(scales.low), torch.tensor(scales.high)
+        self.reward_bounds = scales.reward_low, scales.reward_high
         self.critic.output.scale = reward / (1 - self.interface.discount)
         self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
+
+    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision within the bounds of what was seen; see `TrainableModel.dream`."""
+        state, reward, continues = super().dream(state, action)
+        if self.bounds is not None:
+            x = state[..., : len(self.bounds[0])].clamp(*self.bounds)
+            state, reward = torch.cat([x, state[..., x.shape[-1] :]], -1), reward.clamp(*self.reward_bounds)
+        return state, reward, continues
 
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
         """Teacher-forced error of one-step predictions; see `TrainableModel.loss`."""

@@ -56,7 +56,7 @@ class _Imagination(torch.autograd.Function):
         ctx.tape, ctx.generation = tape, tape.generation
         actions = tape.actions.clone()
         ctx.mark_non_differentiable(actions)
-        return tape.states.clone(), actions, tape.std.log(), tape.rewards.clone(), tape.continues
+        return tape.states.clone(), actions, tape.std.log(), tape.rewards, tape.continues
 
     @staticmethod
     def backward(
@@ -155,7 +155,7 @@ class _Tape:
 
     @property
     def rewards(self) -> Tensor:
-        return self.predictions[..., self.x]
+        return self.predictions[..., self.x].clamp(*self.model.reward_bounds)
 
     @property
     def continues(self) -> Tensor:
@@ -206,21 +206,30 @@ class _Tape:
         hidden = self.head.forward(step.index, step.joint)
         torch.addmm(self.head_bias, hidden, self.head_transposed, out=step.prediction)
         torch.add(step.x, step.delta, out=step.next_x)
+        if self.model.bounds is not None:
+            torch.clamp(step.next_x, *self.model.bounds, out=step.next_x)
 
     def begin_backward(self, spread: Tensor, rewards: Tensor, continues: Tensor) -> None:
         """Take the gradients with respect to log std, rewards and continue probabilities."""
         self.into_log_std = (spread / self.std).unbind()
         into_predictions = torch.empty_like(self.predictions)
-        into_predictions[..., self.x] = rewards
+        least, greatest = self.model.reward_bounds
+        promised = self.predictions[..., self.x]
+        into_predictions[..., self.x] = rewards * ((promised >= least) & (promised <= greatest))
         if self.model.interface.terminates:
             into_predictions[..., self.x + 1] = _aten.sigmoid_backward(continues, self.continues)
         self.into_predictions = into_predictions.unbind()
+        self.free = (torch.ones(()),) * len(self.steps)
+        if self.model.bounds is not None:
+            low, high = self.model.bounds
+            reached = self.rows[1:, :, : self.x]
+            self.free = ((reached > low) & (reached < high)).to(reached.dtype).unbind()
         self.into_deltas = into_predictions[..., : self.x].unbind()
 
     def step_backward(self, step: _Step, into_next: Tensor) -> Tensor:
         """Gradient with respect to the next state -> with respect to the state."""
         into_x, into_h = into_next.split([self.x, self.h], 1)
-        self.into_deltas[step.index].copy_(into_x)
+        into_x = torch.mul(into_x, self.free[step.index], out=self.into_deltas[step.index])
         into_joint = self.head.backward(step.index, torch.mm(self.into_predictions[step.index], self.head_weight))
         into_hidden, into_embedded = into_joint.split([self.h, self.e], 1)
         into_hidden += into_h

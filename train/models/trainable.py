@@ -2,7 +2,9 @@
 
 import functools
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,32 @@ class Scales:
         normalisation: of the observations.
         delta: standard deviation of the change of the normalised observation in one decision (observation_size,).
         reward: size of the largest reward of one decision.
+        low: least normalised observation that imagination may reach (observation_size,).
+        high: greatest.
+        reward_low: least reward of one decision that imagination may promise, in the environment's units.
+        reward_high: greatest.
     """
 
     normalisation: Normalisation
     delta: tuple[float, ...]
     reward: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    reward_low: float
+    reward_high: float
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the constants as float64 tensors by name; `from_tensors` takes them back."""
+        numbers = {name: value for name, value in vars(self).items() if name != "normalisation"}
+        numbers |= {"mean": self.normalisation.mean, "std": self.normalisation.std}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the constants that `to_tensors` wrote."""
+        numbers: dict[str, Any] = {name: tuple(t.tolist()) if t.ndim else t.item() for name, t in tensors.items()}
+        normalisation = Normalisation(mean=numbers.pop("mean"), std=numbers.pop("std"))
+        return cls(normalisation=normalisation, **numbers)
 
 
 @dataclass(frozen=True)

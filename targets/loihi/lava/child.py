@@ -6,7 +6,10 @@ line on standard output says that they are done, and the first one that the netw
 """
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from nmbrl.targets.loihi.lava import models
@@ -113,8 +116,16 @@ def _build_synapses(synapses: Synapses) -> Dense | DelayDense:
     return DelayDense(delays=np.full(synapses.weights.shape, synapses.delay), **options)
 
 
+def _end_with(parent: int) -> None:
+    """Kill this process and all that Lava forked once the parent is gone, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve the commands on standard input until it ends."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # Answers go where standard output went; whatever Lava prints goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

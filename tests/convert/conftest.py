@@ -1,0 +1,50 @@
+"""Bundles of the small run, converted once, and a small run on disk."""
+
+import numpy as np
+import pytest
+import torch
+
+from nmbrl.convert import onnx, tflite
+from nmbrl.targets.interface import Normalisation, Task
+from nmbrl.train.config import LearnerConfig, TrainingConfig
+from nmbrl.train.learner import build_model
+from nmbrl.train.run import RunDirectory, pack_model
+
+
+@pytest.fixture(scope="session")
+def tflite_bundle(small_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tflite") / "bundle"
+    tflite.convert(small_run, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(discrete_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "bundle"
+    onnx.convert(discrete_run, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_path(tmp_path_factory):
+    """A run on disk whose model has random weights."""
+    path = tmp_path_factory.mktemp("runs") / "pole"
+    config = TrainingConfig(env="CartPole-v1", terminates=True, learner=LearnerConfig(hidden_size=8, width=8))
+    task = Task(env="CartPole-v1", action_repeat=1, observation_size=4, action_kind="discrete", action_size=2)
+    torch.manual_seed(0)
+    model = build_model(config.learner, task, True).eval()
+    normalisation = Normalisation(mean=(0.0, 0.1, 0.2, 0.3), std=(1.0, 2.0, 0.5, 1.0))
+    model.interface = model.interface.model_copy(update={"normalisation": normalisation})
+    random = np.random.default_rng(0)
+    directory = RunDirectory(path)
+    directory.write_config(config)
+    directory.write_model(pack_model(model))
+    directory.write_calibration(
+        {
+            "o": np.cumsum(random.normal(0, 0.3, (2, 31, 4)), axis=1).astype(np.float32),
+            "a": np.eye(2, dtype=np.float32)[random.integers(2, size=(2, 30))],
+            "r": np.ones((2, 30), np.float32),
+            "c": np.ones((2, 30), np.float32),
+        }
+    )
+    return path
