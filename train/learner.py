@@ -211,7 +211,9 @@ class Learner:
         config = self.config
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
         shape = config.horizon, len(start), self.task.observation_size
-        disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
+        disturbance = torch.zeros(shape)
+        if config.disturbance:
+            disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
             rollout = self._imagine(start, noise, disturbance)
