@@ -44,6 +44,9 @@ class LearnerConfig(Settings):
         model_rate: learning rate of the world model (Adam).
         actor_rate: learning rate of the policy.
         critic_rate: learning rate of the value.
+        decay_from: updates after which the learning rates fall, linearly,
+        decay_to: until as many updates, when they stay at
+        decay_share: this share of what they were; a policy that is good then stays good.
         slow_rate: share by which the slow value moves towards the value, an update.
         average_rate: share by which the deployed weights move towards the trained ones, an update.
         reward_weight: weight of the reward's squared error beside the observation's.
@@ -66,6 +69,9 @@ class LearnerConfig(Settings):
     model_rate: float = Field(default=1e-3, gt=0)
     actor_rate: float = Field(default=1e-3, gt=0)
     critic_rate: float = Field(default=1e-3, gt=0)
+    decay_from: int = Field(default=4500, ge=0)
+    decay_to: int = Field(default=9000, ge=1)
+    decay_share: float = Field(default=0.1, gt=0, le=1)
     slow_rate: float = Field(default=0.05, gt=0, le=1)
     average_rate: float = Field(default=0.01, gt=0, le=1)
     reward_weight: float = Field(default=10.0, ge=0)

@@ -124,6 +124,7 @@ class Learner:
             NmbrlError: if a loss is not finite, before any weight is changed by it.
         """
         metrics: dict[str, Tensor] = {}
+        self._set_rates()
         self._improve(self._fit(batch, metrics), metrics)
         self._follow()
         self.updates += 1
@@ -177,6 +178,16 @@ class Learner:
             raise NmbrlError(f"the saved state does not fit the learner's configuration: {reason}") from error
         self.set_scales(scales)
 
+    def _set_rates(self) -> None:
+        """Let the learning rates fall as far as the updates so far say."""
+        config = self.config
+        fallen = (self.updates - config.decay_from) / max(config.decay_to - config.decay_from, 1)
+        share = 1.0 - (1.0 - config.decay_share) * min(max(fallen, 0.0), 1.0)
+        rates = {"model": config.model_rate, "actor": config.actor_rate, "critic": config.critic_rate}
+        for name, optimiser in self._optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = share * rates[name]
+
     def _parts(self) -> dict[str, nn.Module]:
         """The modules whose parameters make up the state."""
         return {"live": self.live, "average": self._average, "slow": self.slow_critic, "explorer": self.explorer}
@@ -200,7 +211,9 @@ class Learner:
         config = self.config
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
         shape = config.horizon, len(start), self.task.observation_size
-        disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
+        disturbance = torch.zeros(shape)
+        if config.disturbance:
+            disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
             rollout = self._imagine(start, noise, disturbance)
