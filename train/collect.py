@@ -8,15 +8,17 @@ import numpy as np
 import torch
 
 from nmbrl.runtime.environment import Environment
+from nmbrl.runtime.planners import make_planner
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array
+from nmbrl.train.config import TrainingConfig
 from nmbrl.train.replay import Replay, Stretch
 
 if TYPE_CHECKING:
     from nmbrl.train.learner import Learner
 
 # What numbers are drawn for; each purpose has random streams of its own, so that none depends on another's use.
-STARTS, NOISE, BATCHES = range(3)
+STARTS, NOISE, BATCHES, PLANS = range(4)
 
 
 def stream(seed: int, purpose: int, *counts: int) -> np.random.Generator:
@@ -62,29 +64,15 @@ class Collector:
     """Plays rounds.
 
     Args:
+        config: of the training.
         environments: one a lane.
         replay: takes what happens.
-        seed: of the training.
-        longest_episode: decisions after which an episode is cut off.
-        terminates: whether an episode may end in a terminal state.
-        correlation: of successive random actions.
     """
 
-    def __init__(
-        self,
-        environments: Sequence[Environment],
-        replay: Replay,
-        seed: int,
-        longest_episode: int,
-        terminates: bool,
-        correlation: float,
-    ) -> None:
+    def __init__(self, config: TrainingConfig, environments: Sequence[Environment], replay: Replay) -> None:
+        self.config = config
         self.environments = environments
         self.replay = replay
-        self.seed = seed
-        self.longest_episode = longest_episode
-        self.terminates = terminates
-        self.correlation = correlation
 
     def play(self, index: int, learner: "Learner | None", after: Callable[[int, list[float]], None]) -> Round:
         """Play one episode in each environment.
@@ -113,7 +101,7 @@ class Collector:
         return Round([lane.total for lane in lanes], sum(lane.environment.frames for lane in lanes), dropped)
 
     def _start(self, environment: Environment, index: int, lane: int) -> Lane:
-        seed = int(stream(self.seed, STARTS, index, lane).integers(2**31))
+        seed = int(stream(self.config.seed, STARTS, index, lane).integers(2**31))
         observation = environment.reset(seed)
         if not np.isfinite(observation).all():
             raise NmbrlError(f"{environment.task.env}: the first observation of an episode is not finite")
@@ -122,10 +110,10 @@ class Collector:
     def _step(self, lane: Lane, action: Array) -> bool:
         """Make a lane's decision; return whether it had to be dropped."""
         observation, reward, terminated, truncated = lane.environment.step(action)
-        if terminated and not self.terminates:
+        if terminated and not self.config.terminates:
             raise NmbrlError(f"{lane.environment.task.env} ended an episode in a terminal state: --set terminates=true")
         lane.decisions += 1
-        lane.running = not (terminated or truncated or lane.decisions == self.longest_episode)
+        lane.running = not (terminated or truncated or lane.decisions == self.config.longest_episode)
         finite = bool(np.isfinite(observation).all() and np.isfinite(reward))
         if finite:
             lane.total += reward
@@ -140,22 +128,31 @@ class Collector:
         return not finite
 
     def _by_policy(self, learner: "Learner", index: int) -> Callable[[Array], Array]:
+        """Decisions of the planner, with the exploration that the policy would have added to its own."""
+        lanes = len(self.environments)
         executor = learner.executor()
-        generator = torch.Generator().manual_seed(int(stream(self.seed, NOISE, index).integers(2**62)))
-        state = executor.reset(len(self.environments))
-        action = np.zeros((len(self.environments), self.replay.action_size), np.float32)
+        generator = torch.Generator().manual_seed(int(stream(self.config.seed, NOISE, index).integers(2**62)))
+        planner = None
+        if self.config.planner != "policy":
+            planner = make_planner(self.config.planner, executor, **self.config.planner_options)
+            planner.reset(stream(self.config.seed, PLANS, index).integers(2**62, size=lanes).tolist())
+        state = executor.reset(lanes)
+        action = np.zeros((lanes, self.replay.action_size), np.float32)
 
         def choose(observations: Array) -> Array:
             nonlocal state, action
             state = executor.observe(state, action, observations)
             action = learner.explore(state, generator)
+            if planner is not None:
+                policy = executor.project_action(executor.act(state))
+                action = executor.project_action(planner.decide(state) + action - policy)
             return action
 
         return choose
 
     def _at_random(self, index: int) -> Callable[[Array], Array]:
         """Random actions that dwell: an AR(1) process for box actions, repeated choices for discrete ones."""
-        random = stream(self.seed, NOISE, index)
+        random = stream(self.config.seed, NOISE, index)
         task = self.environments[0].task
         shape = (len(self.environments), task.action_size)
         if task.action_kind == "discrete":
@@ -165,15 +162,16 @@ class Collector:
             def dwell(_: Array) -> Array:
                 nonlocal action
                 fresh = choices[random.integers(task.action_size, size=shape[0])]
-                action = np.where(random.random((shape[0], 1)) < self.correlation, action, fresh)
+                action = np.where(random.random((shape[0], 1)) < self.config.random_correlation, action, fresh)
                 return action
 
             return dwell
         level = random.standard_normal(shape)
+        kept = self.config.random_correlation
 
         def drift(_: Array) -> Array:
             nonlocal level
-            level = self.correlation * level + np.sqrt(1 - self.correlation**2) * random.standard_normal(shape)
+            level = kept * level + np.sqrt(1 - kept**2) * random.standard_normal(shape)
             return np.clip(level, -1, 1).astype(np.float32)
 
         return drift

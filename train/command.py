@@ -23,6 +23,7 @@ from nmbrl.train.settings import differences, make_config, merge, parse_assignme
 @click.option("--frames", type=click.IntRange(min=1), help="Physics steps to collect.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the run, default runs/PRESET-SEED.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out if there is one.")
+@click.option("--slim", is_flag=True, help="At the end delete what only --resume needs (replay, checkpoint, events).")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="YAML file of settings, over the preset's.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A setting, over all others.")
 @reports_errors
@@ -34,6 +35,7 @@ def main(
     frames: int | None,
     out: Path | None,
     resume: bool,
+    slim: bool,
     file: Path | None,
     assignments: Sequence[str],
 ) -> None:
@@ -53,6 +55,8 @@ def main(
     else:
         raise NmbrlError(f"{out} exists already: continue it with --resume, or give another --out")
     counters = train(config, out)
+    if slim:
+        run.slim()
     click.echo(f"{out}: {counters.frames} frames, {counters.updates} updates, best mean return {counters.best:.1f}")
 
 

@@ -1,8 +1,10 @@
 """Settings of a training, validated."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nmbrl.runtime.planners import PLANNERS, PlannerOptions
 
 
 class Settings(BaseModel):
@@ -109,6 +111,9 @@ class TrainingConfig(Settings):
         random_correlation: of successive random actions.
         warmup_updates: updates on the random episodes before the policy collects.
         updates_per_decision: updates for each decision that is collected afterwards.
+        planner: what decides while collecting, a name in `nmbrl.runtime.planners.PLANNERS`; the policy's own
+            exploration is added to whatever it decides.
+        planner_options: fields of `nmbrl.runtime.planners.PlannerOptions`.
         longest_episode: decisions after which an episode is cut off.
         capacity: decisions in memory that updates draw from; the oldest episodes drop out.
         calibration_episodes: newest episodes kept in ``calibration.npz`` for conversions.
@@ -127,9 +132,28 @@ class TrainingConfig(Settings):
     random_correlation: float = Field(default=0.8, ge=0, lt=1)
     warmup_updates: int = Field(default=500, ge=0)
     updates_per_decision: float = Field(default=2.0, ge=0)
+    planner: str = "policy"
+    planner_options: dict[str, Any] = {}
     longest_episode: int = Field(default=2000, ge=1)
     capacity: int = Field(default=1_000_000, ge=1)
     calibration_episodes: int = Field(default=8, ge=1)
     checkpoint_seconds: float = Field(default=10.0, ge=0)
     evaluation: EvaluationConfig = EvaluationConfig()
     learner: LearnerConfig = LearnerConfig()
+
+    @field_validator("planner")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in PLANNERS:
+            raise ValueError(f"there is no planner {name!r}; choose from {', '.join(PLANNERS)}")
+        return name
+
+    @field_validator("planner_options")
+    @classmethod
+    def _fits(cls, options: dict[str, Any]) -> dict[str, Any]:
+        try:
+            PlannerOptions.model_validate(options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return options

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from nmbrl.runtime.environment import Environment
+from nmbrl.targets.errors import NmbrlError
 from nmbrl.train.collect import BATCHES, Collector, stream
 from nmbrl.train.config import TrainingConfig
 from nmbrl.train.evaluator import make_evaluator
@@ -64,6 +65,8 @@ class Training:
         self._run = run
         checkpoint = run.read_checkpoint()
         self.counters = checkpoint.counters if checkpoint else Counters(next_evaluation=config.random_frames)
+        if checkpoint is None and run.holds_model():
+            raise NmbrlError(f"{run.path} was slimmed and cannot be resumed: give another --out")
         self._environments: list[Environment] = []
         for _ in range(config.environments):
             self._environments.append(Environment(config.env, config.action_repeat))
@@ -71,14 +74,7 @@ class Training:
         task = self._environments[0].task
         self._replay = Replay(task.observation_size, task.action_size, config.capacity)
         self._learner = Learner(config.learner, task, config.seed, config.terminates)
-        self._collector = Collector(
-            self._environments,
-            self._replay,
-            config.seed,
-            config.longest_episode,
-            config.terminates,
-            config.random_correlation,
-        )
+        self._collector = Collector(config, self._environments, self._replay)
         self._evaluator = make_evaluator(config)
         stack.callback(self._evaluator.close)
         self._pending: bytes | None = None
@@ -86,6 +82,8 @@ class Training:
             self._restore(checkpoint)
         run.truncate_metrics(self.counters.metrics_bytes)
         run.write_config(config)
+        if checkpoint is None:
+            run.write_checkpoint(Checkpoint(self.counters, {}, None))
         self._log = MetricsLog(run.path, self.counters.frames)
         stack.callback(self._log.close)
         self._means = Means()
@@ -213,7 +211,8 @@ class Training:
         self._clock = self._saved = time.monotonic()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self._learner.restore(checkpoint.learner)
+        if checkpoint.learner:
+            self._learner.restore(checkpoint.learner)
         for stretch in self._run.read_chunks(checkpoint.counters.chunks):
             self._replay.add(stretch)
         self._pending = checkpoint.pending

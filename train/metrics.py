@@ -9,9 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from nmbrl.targets.errors import NmbrlError
-from nmbrl.train.run import METRICS
-
-EVENTS = "events"
+from nmbrl.train.run import EVENTS, METRICS
 
 
 class Means:

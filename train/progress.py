@@ -2,12 +2,16 @@
 
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+# Seconds over which speeds are averaged.
+WINDOW = 60.0
 
 
 @dataclass
@@ -46,7 +50,7 @@ class Display:
         columns = (TextColumn("{task.percentage:3.0f} %"), BarColumn(24), TextColumn("{task.description}"))
         self._progress = Progress(*columns, console=Console(stderr=True), disable=not self._live)
         self._task = self._progress.add_task("starting", total=frames)
-        self._first: tuple[float, int, int] | None = None
+        self._marks: deque[tuple[float, int, int]] = deque()
         self._printed = time.monotonic()
 
     def __enter__(self) -> "Display":
@@ -61,8 +65,11 @@ class Display:
     def show(self, status: Status, force: bool = False) -> None:
         """Show a status; off a terminal only now and then, or if `force` is set."""
         now = time.monotonic()
-        if self._first is None:
-            self._first = now, status.frames, status.updates
+        # Speeds are those of the last while: random episodes are fast, updates are not.
+        if not self._marks or now - self._marks[-1][0] > 1:
+            self._marks.append((now, status.frames, status.updates))
+        while now - self._marks[0][0] > WINDOW:
+            self._marks.popleft()
         if self._live:
             self._progress.update(self._task, completed=status.frames, description=self._describe(status, now))
         elif force or now - self._printed > self._period:
@@ -77,8 +84,7 @@ class Display:
             click.echo(line, err=True)
 
     def _describe(self, status: Status, now: float) -> str:
-        assert self._first is not None
-        start, frames, updates = self._first
+        start, frames, updates = self._marks[0]
         seconds = now - start
         parts = [status.phase]
         for name, value in (("return", status.collected), ("evaluated", status.evaluated), ("best", status.best)):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION = "calibration.npz"
 METRICS = "metrics.jsonl"
 REPLAY = "replay"
+EVENTS = "events"
 # Tensors of a checkpoint that are not the learner's.
 PENDING = "pending"
 
@@ -140,6 +142,24 @@ class RunDirectory:
     def write_model(self, content: bytes) -> None:
         """Replace the kept policy by what `pack_model` gave."""
         write_bytes(self.path / MODEL, content)
+
+    def holds_model(self) -> bool:
+        """Return whether a policy is kept."""
+        return (self.path / MODEL).exists()
+
+    def slim(self) -> None:
+        """Delete what only resuming and looking back need: replay, TensorBoard events, and first the checkpoint.
+
+        Raises:
+            NmbrlError: if something cannot be deleted.
+        """
+        try:
+            (self.path / CHECKPOINT).unlink(missing_ok=True)
+            for name in (REPLAY, EVENTS):
+                if (self.path / name).exists():
+                    shutil.rmtree(self.path / name)
+        except OSError as error:
+            raise NmbrlError(f"cannot slim {self.path}: {error.strerror}") from error
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint, after everything that it counts is on disk."""

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.train.command import main
 from nmbrl.train.presets import PRESETS
-from nmbrl.train.run import RunDirectory
+from nmbrl.train.run import CALIBRATION, METRICS, MODEL, RunDirectory, open_run
 from nmbrl.train.settings import dump_yaml, make_config, merge, parse_assignments
 
 from .conftest import TINY, tiny
@@ -45,6 +45,18 @@ def test_a_run_is_not_overwritten_and_resumes_with_its_own_settings(settings, tm
     assert "was trained with seed: 0, not 1" in other.output
 
 
+def test_a_slim_run_opens_and_says_that_it_cannot_resume(settings, tmp_path):
+    out = tmp_path / "run"
+    assert invoke("--config", settings, "--out", str(out), "--slim").exit_code == 0
+    assert {path.name for path in out.iterdir()} == {"config.yaml", MODEL, CALIBRATION, METRICS}
+    assert open_run(out).calibration["o"].shape[0] == 3
+    again = invoke("--resume", "--frames", "80", "--out", str(out))
+    assert (again.exit_code, again.output) == (
+        2,
+        f"error: {out} was slimmed and cannot be resumed: give another --out\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -54,6 +66,8 @@ def test_a_run_is_not_overwritten_and_resumes_with_its_own_settings(settings, tm
         (["--set", "learner.horizon"], "give NAME=VALUE"),
         (["--set", "seed=[1"], "is not YAML"),
         (["--config", "missing.yaml"], "cannot read missing.yaml: No such file"),
+        (["--set", "planner_options.samples=1"], "samples: Input should be greater than or equal to 4"),
+        (["--set", "planner=oracle"], "there is no planner 'oracle'"),
         (["--env", "Blackjack-v1"], "observations must be Box or Dict"),
     ],
 )

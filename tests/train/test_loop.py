@@ -17,13 +17,12 @@ from nmbrl.train.run import METRICS, MODEL, RunDirectory, open_run
 from .conftest import tiny
 
 
-def collect(env: str, rounds: int = 3, **options) -> tuple[Replay, list]:
+def collect(env: str, rounds: int = 3, **changes) -> tuple[Replay, list]:
+    config = tiny(env=env, **{"seed": 3, "longest_episode": 99, "terminates": True} | changes)
     environments = [Environment(env) for _ in range(2)]
     task = environments[0].task
     replay = Replay(task.observation_size, task.action_size, 10**6)
-    collector = Collector(
-        environments, replay, **{"seed": 3, "longest_episode": 99, "terminates": True, "correlation": 0.8} | options
-    )
+    collector = Collector(config, environments, replay)
     return replay, [collector.play(index, None, lambda decisions, returns: None) for index in range(rounds)]
 
 
@@ -51,7 +50,7 @@ def test_a_round_depends_on_nothing_before_it():
     played = []
     for first in (0, 2):
         replay = Replay(5, 1, 10**6)
-        collector = Collector(environments, replay, 0, 20, False, 0.8)
+        collector = Collector(tiny(longest_episode=20), environments, replay)
         for index in range(first, 3):
             collector.play(index, None, lambda decisions, returns: None)
         played.append(replay.closed[-1].arrays()["o"])
@@ -97,6 +96,22 @@ def test_dict_observations_and_discrete_actions_train(env, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / METRICS).read_text().splitlines()]
     dropped = [line["dropped"] for line in lines if line["kind"] == "training"]
     assert (dropped[-1] > 0) == (env == "BrokenCorridor-v0")
+
+
+@pytest.mark.parametrize("env", ["Pendulum-v1", "Corridor-v0"])
+def test_a_planner_collects(env, tmp_path):
+    options = {"samples": 6, "elites": 2, "policy_samples": 2, "horizon": 2, "iterations": 1}
+    config = tiny(env=env, terminates=env == "Corridor-v0", frames=60, planner="cem", planner_options=options)
+    train(config, tmp_path / "planned")
+    train(config.model_copy(update={"planner": "policy"}), tmp_path / "plain")
+    planned, plain = (RunDirectory(tmp_path / name).read_chunks(3) for name in ("planned", "plain"))
+    # The random rounds are the same, what was planned differs and is still a valid action.
+    assert all((a.arrays()["a"] == b.arrays()["a"]).all() for a, b in zip(planned[:4], plain[:4], strict=True))
+    actions = [[stretch.arrays()["a"] for stretch in stretches[4:]] for stretches in (planned, plain)]
+    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(*actions, strict=True))
+    for action in actions[0]:
+        assert np.abs(action).max() <= 1
+        assert env == "Pendulum-v1" or (np.sort(action) == [0, 0, 1]).all()
 
 
 def test_the_best_policy_is_kept(tmp_path, monkeypatch):
