@@ -134,7 +134,7 @@ class Collector:
         generator = torch.Generator().manual_seed(int(stream(self.config.seed, NOISE, index).integers(2**62)))
         planner = None
         if self.config.planner != "policy":
-            planner = make_planner(self.config.planner, executor, **self.config.planner_options)
+            planner = make_planner(self.config.planner, executor, adapt=False, **self.config.planner_options)
             planner.reset(stream(self.config.seed, PLANS, index).integers(2**62, size=lanes).tolist())
         state = executor.reset(lanes)
         action = np.zeros((lanes, self.replay.action_size), np.float32)
