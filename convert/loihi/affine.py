@@ -12,12 +12,15 @@ class Affine:
     """``sum over sources of matrix @ source + bias``, float64.
 
     Attributes:
-        terms: matrix (size, source size) by name of the source.
+        terms: matrix (size, source size) by name of the source; one of zeros is left out.
         bias: (size,).
     """
 
     terms: dict[str, Matrix]
     bias: Matrix
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", {name: matrix for name, matrix in self.terms.items() if matrix.any()})
 
     @classmethod
     def of(cls, source: str, size: int) -> "Affine":
@@ -54,9 +57,8 @@ class Affine:
         return Affine({name: matrix @ term for name, term in self.terms.items()}, matrix @ self.bias)
 
     def rows(self, index: slice | np.ndarray) -> "Affine":
-        """Take some of the elements; sources that none of them needs are left out."""
-        terms = {name: matrix[index] for name, matrix in self.terms.items()}
-        return Affine({name: matrix for name, matrix in terms.items() if matrix.any()}, self.bias[index])
+        """Take some of the elements."""
+        return Affine({name: matrix[index] for name, matrix in self.terms.items()}, self.bias[index])
 
     def is_source(self) -> str | None:
         """Return the name of the source that this is exactly, if it is one."""

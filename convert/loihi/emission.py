@@ -83,7 +83,7 @@ class Emission:
             "message_bits": self.message_bits,
         }
         if node.kind == "input":
-            return Input(**common)
+            return Input(**common, limit=self._limit(node))
         if node.kind == "product":
             return self._product(node, common)
         if node.kind == "table":
@@ -91,6 +91,11 @@ class Emission:
             return Table(**common, bias=self._bias(node, 0), values=values, exponent=exponent)
         # Half a step more makes the floor of the shift a rounding.
         return SigmaDelta(**common, bias=self._bias(node, 0) + _half(shift), state_exp=shift, relu=node.kind == "relu")
+
+    def _limit(self, node: Node) -> int:
+        """Return the largest input that the accumulators have room for; messages are changes, twice as wide."""
+        largest = int(MARGIN * self.ranges.values[self.function, node.name] * 2.0 ** self._message(node.name))
+        return min(max(largest, 1), (1 << (self.message_bits - 2)) - 1)
 
     def _product(self, node: Node, common: dict[str, Any]) -> Product:
         accumulators = self.scales.accumulators

@@ -107,6 +107,7 @@ class _Choice:
         # A message is a change, up to twice as large as a value.
         self.k = {key: _exponent(MARGIN * ranges.values[key], 2.0 ** (message_bits - 2)) for key in self.nodes}
         self.finest: dict[TermKey, int] = {}
+        self.exact: dict[TermKey, int | None] = {}
         self.j: dict[TermKey, int] = {}
         self.q: dict[OperandKey, int] = {}
         for (function, name), node in self.nodes.items():
@@ -114,7 +115,7 @@ class _Choice:
                 for source, matrix in operand.terms.items():
                     key = (function, name, port, source)
                     self.finest[key] = finest_weights(matrix, weight_bits)
-                    self.j[key] = _coarsest_exact(matrix, self.finest[key], weight_bits)
+                    self.exact[key] = _coarsest_exact(matrix, self.finest[key], weight_bits)
 
     def run(self) -> Scales:
         while not self.settled():
@@ -147,7 +148,8 @@ class _Choice:
             self.q[key] = _exponent(MARGIN * self.ranges.operands[key], 2.0 ** (SYNAPTIC_BITS - 1))
             return
         for term in terms:
-            self.j[term] = min(self.j[term], self.finest[term])
+            exact = self.exact[term]
+            self.j[term] = self.finest[term] if exact is None else exact
         reach = min(self.finest[term] + self.message(term) for term in terms) + WEIGHT_EXPONENTS[-1]
         q = self.q[key] = min(max(self.j[term] + self.message(term) for term in terms), reach)
         for term in terms:
@@ -156,14 +158,10 @@ class _Choice:
 
     def coarsen(self, key: OperandKey) -> None:
         """Take one bit from the finest term of an operand."""
-        terms = self.terms(key)
-        if not terms:
-            self.q[key] -= 1
-            return
-        term = max(terms, key=lambda term: self.j[term] + self.message(term))
+        term = max(self.terms(key), key=lambda term: self.j[term] + self.message(term))
         source = (key[0], term[3])
         bits = np.log2(max(self.ranges.values[source], 1e-30)) + self.k[source]
-        if bits > MESSAGE_BITS_KEPT or self.j[term] < self.finest[term] - MESSAGE_BITS_KEPT:
+        if bits > MESSAGE_BITS_KEPT or self.exact[term] is not None:
             self.k[source] -= 1
         else:
             self.finest[term] = self.j[term] = self.j[term] - 1
@@ -204,10 +202,10 @@ def finest_weights(matrix: np.ndarray, weight_bits: int) -> int:
     return _exponent(_largest(matrix), max(-low if sign_mode(matrix) == "inhibitory" else high, 1))
 
 
-def _coarsest_exact(matrix: np.ndarray, finest: int, weight_bits: int) -> int:
-    """Return the smallest exponent that is as exact as the finest: sums and differences need no fine weights."""
+def _coarsest_exact(matrix: np.ndarray, finest: int, weight_bits: int) -> int | None:
+    """Return the smallest exponent at which nothing is rounded, as in sums and differences; None if there is none."""
     if not np.array_equal(round_weights(matrix, finest, weight_bits), matrix * 2.0**finest):
-        return finest
+        return None
     exponent = finest
     while np.array_equal(round_weights(matrix, exponent - 1, weight_bits), matrix * 2.0 ** (exponent - 1)):
         exponent -= 1

@@ -8,8 +8,8 @@ from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
-from nmbrl.targets.loihi.limits import Integers, representable
-from nmbrl.targets.loihi.network import Network
+from nmbrl.targets.loihi.limits import Integers
+from nmbrl.targets.loihi.network import Input, Network
 from nmbrl.targets.loihi.simulator import Simulator
 
 SIMULATORS = ("fast", "strict", "lava")
@@ -51,6 +51,11 @@ class LoihiExecutor(Executor):
         for name, function in functions.items():
             _check(name, function, networks[name])
         self.functions, self.networks = functions, networks
+        self._limits = {
+            (function, name): _input(network, population).limit
+            for function, network in networks.items()
+            for name, population in network.inputs.items()
+        }
         self._kind = simulator
         self._simulators: dict[str, Simulator] = {}
         self._lava: dict[str, LavaComparison] = {}
@@ -73,9 +78,7 @@ class LoihiExecutor(Executor):
             simulator.resize(batch)
             simulator.clear_activity()
         values = {
-            network.inputs[tensor.name]: quantise(
-                inputs[tensor.name], tensor, network.by_name[network.inputs[tensor.name]].message_bits
-            )
+            network.inputs[tensor.name]: quantise(inputs[tensor.name], tensor, self._limits[function, tensor.name])
             for tensor in tensors.inputs
         }
         sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
@@ -109,10 +112,15 @@ def scale(tensor: Tensor) -> float:
     return tensor.scale
 
 
-def quantise(values: Array, tensor: Tensor, bits: int) -> Integers:
-    """Round to steps of a tensor's scale; what `bits` cannot hold saturates."""
-    low, high = representable(bits)
-    return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), low, high).astype(np.int32)
+def quantise(values: Array, tensor: Tensor, limit: int) -> Integers:
+    """Round to steps of a tensor's scale; beyond +-`limit` they saturate."""
+    return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), -limit, limit).astype(np.int32)
+
+
+def _input(network: Network, name: str) -> Input:
+    population = network.by_name[name]
+    assert isinstance(population, Input)  # a network checks that its inputs are
+    return population
 
 
 def _check(name: str, function: Function, network: Network) -> None:

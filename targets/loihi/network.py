@@ -77,10 +77,20 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Input(Population):
-    """What the host injects: y is the value given last, 0 before the first (Lava's Delta)."""
+    """What the host injects: y is the value given last, 0 before the first (Lava's Delta).
+
+    Attributes:
+        limit: largest magnitude that the network has room for; the host saturates what is larger.
+    """
 
     kind: ClassVar[str] = "input"
     ports: ClassVar[int] = 0
+
+    limit: int = field(kw_only=True, default=(1 << 14) - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(0 < self.limit < 1 << (self.message_bits - 2), f"{self.name}: limit {self.limit}")
 
 
 @dataclass(frozen=True, eq=False)

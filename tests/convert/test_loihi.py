@@ -7,11 +7,12 @@ from torch import nn
 
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi import build, convert
+from nmbrl.convert.loihi.emission import Emission
 from nmbrl.convert.loihi.lowering import lower
+from nmbrl.convert.loihi.scales import choose_scales, measure_ranges
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 from nmbrl.targets.loihi.executor import LoihiExecutor, quantise
-from nmbrl.targets.loihi.limits import representable
 from nmbrl.train.deployed import TorchExecutor
 
 
@@ -143,7 +144,7 @@ def test_a_state_that_comes_back_is_the_same_integers(parts):
         state = loihi.observe(state, np.zeros((4, 2), np.float32), np.full((4, 3), 0.1 * time, np.float32))
     tensor = next(tensor for tensor in functions["act"].inputs if tensor.name == "h")
     hidden = model.interface.split(state)["h"]
-    np.testing.assert_array_equal(quantise(hidden, tensor, 16) * np.float64(tensor.scale), hidden)
+    np.testing.assert_array_equal(quantise(hidden, tensor, 1 << 15) * np.float64(tensor.scale), hidden)
 
 
 def test_counts_are_those_of_the_populations(parts):
@@ -182,11 +183,52 @@ def test_thresholds_save_messages_and_keep_the_error_small(parts):
     assert np.abs(states[1] - states[0]).max() < 0.05
 
 
-def test_inputs_beyond_the_width_saturate(parts):
-    _, _, functions, networks = parts
+def test_inputs_beyond_the_calibrated_range_saturate(parts):
+    _, samples, functions, networks = parts
     tensor = functions["observe"].inputs[0]
-    bits = networks["observe"].by_name[networks["observe"].inputs[tensor.name]].message_bits - 1
-    assert tuple(quantise(np.array([-1e9, 1e9], np.float32), tensor, bits)) == representable(bits)
+    limit = networks["observe"].by_name[networks["observe"].inputs[tensor.name]].limit
+    largest = np.abs(samples.inputs["observe"][tensor.name]).max()
+    assert 1.9 * largest < limit * tensor.scale < 2.1 * largest
+    inputs = {name: array[:1] for name, array in samples.inputs["observe"].items()}
+    far, farther = ({**inputs, tensor.name: np.full_like(inputs[tensor.name], value)} for value in (1e4, 1e9))
+    loihi = executor(parts)
+    np.testing.assert_array_equal(loihi.call("observe", far)["h"], loihi.call("observe", farther)["h"])
+
+
+def test_weights_of_zero_cost_no_precision():
+    class Silent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.second.weight.data.zero_()
+
+        def forward(self, x):
+            hidden = torch.tanh(self.first(x))
+            return hidden, self.second(hidden)
+
+    graph = lower(Silent(), {"x": 3}, ("h", "y"))
+    values = {"x": np.random.default_rng(0).normal(size=(50, 3))}
+    ranges = measure_ranges({"f": graph}, {"f": values})
+    scales = choose_scales({"f": graph}, ranges, [], 16, 8)
+    network = Emission("f", graph, scales, ranges, 16, 8, 0.0).network()
+    assert {part.target for part in network.synapses} == {graph.outputs["h"]}
+    assert scales.messages["f", graph.outputs["h"]] >= 12
+
+
+def test_sums_stay_exact_where_messages_must_give_up_bits():
+    class Sums(nn.Module):
+        def forward(self, x, y):
+            return x + 64 * y, x - y
+
+    graph = lower(Sums(), {"x": 1, "y": 1}, ("s", "d"))
+    values = {"x": np.array([[1e5], [-3.0]]), "y": np.array([[-1.0], [2e3]])}
+    ranges = measure_ranges({"f": graph}, {"f": values})
+    scales = choose_scales({"f": graph}, ranges, [], 24, 8)
+    for part in Emission("f", graph, scales, ranges, 24, 8, 0.0).network().synapses:
+        node = next(node for node in graph.nodes if node.name == part.target)
+        held = part.weights * 2.0 ** -scales.weights["f", part.target, part.port, part.source]
+        np.testing.assert_array_equal(held, node.operands[part.port].terms[part.source])
 
 
 def test_the_bundle_runs_and_equal_runs_give_equal_bytes(small_run, tmp_path):
