@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -21,14 +21,15 @@ def captured() -> Iterator[list[str]]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as stream:
+    with tempfile.TemporaryFile() as stream, os.fdopen(os.dup(stream.fileno()), "w", errors="replace") as writer:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         try:
-            yield text
+            # Where a caller replaced Python's streams (a test does), what is printed must not reach those either.
+            with redirect_stdout(writer), redirect_stderr(writer):
+                yield text
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            writer.flush()
             for descriptor, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, descriptor)
                 os.close(original)
