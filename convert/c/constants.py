@@ -59,7 +59,7 @@ def wrap(texts: tuple[str, ...]) -> list[str]:
 
 
 def pack_weights(weights: np.ndarray, margin: int) -> np.ndarray:
-    """Reorder weights (rows, columns) as the kernels read them (nmbrl_kernels.h): pairs of rows, 4 columns at a time."""
+    """Reorder weights (rows, columns) as nmbrl_kernels.h says: pairs of rows, 4 columns at a time."""
     rows, columns = weights.shape
     padded = np.zeros((rows + rows % 2, -(-columns // 4) * 4), np.int8)
     padded[:rows, :columns] = weights

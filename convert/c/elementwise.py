@@ -134,12 +134,12 @@ class Sum:
             f"has an output scale of {float(output.scale):.6g}, too small for inputs of scale "
             f"{float(a.scale):.6g} and {float(b.scale):.6g}",
         )
-        factors = [quantise_multiplier(float(factor)) for factor in reals]
-        require(all(factor.shift <= 0 for factor in factors), operator, "has a factor that rounds to one")
+        first, second, total = (quantise_multiplier(float(factor)) for factor in reals)
+        small = max(first.shift, second.shift, total.shift) <= 0
+        require(small, operator, "has a factor that rounds to one")
         low, high = clamp_limits(operator, 0, output)
-        return cls(
-            *factors, a.zero_point, b.zero_point, output.zero_point, low, high, -1 if operator.name == "SUB" else 1
-        )
+        sign = -1 if operator.name == "SUB" else 1
+        return cls(first, second, total, a.zero_point, b.zero_point, output.zero_point, low, high, sign)
 
     def addend(self, which: int, values: Int) -> Int:
         """Return the rescaled addends, the second one with its sign."""

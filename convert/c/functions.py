@@ -41,7 +41,9 @@ class Printer:
         parameters += [f"int8_t *{s.name}_out, size_t {s.name}_out_stride" for s in lowered.outputs]
         body = [self._call(f"{lowered.name}_{i}", step, plan) for i, step in enumerate(lowered.steps)]
         used = " ".join(body)
-        unused = [f"    (void){s.name}, (void){s.name}_stride;" for s in lowered.inputs if f"{s.name}_stride" not in used]
+        unused = [
+            f"    (void){s.name}, (void){s.name}_stride;" for s in lowered.inputs if f"{s.name}_stride" not in used
+        ]
         return [
             "/* Scratch memory, by byte of a row and by step:",
             *(f" * {line}" for line in memory_map(lowered, plan)),
@@ -92,9 +94,7 @@ class Printer:
         rows, columns = step.weights.shape
         even = rows + rows % 2
         padding = [0] * (even - rows)
-        weights = self.constants.add(
-            f"{name}_weights", "int8_t", pack_weights(step.weights, WEIGHT_MARGIN), "weights"
-        )
+        weights = self.constants.add(f"{name}_weights", "int8_t", pack_weights(step.weights, WEIGHT_MARGIN), "weights")
         bias = self.constants.add(f"{name}_bias", "int32_t", [*step.bias, *padding], "weights")
         factors = [factor.value for factor in step.multipliers]
         multiplier = self.constants.add(f"{name}_multiplier", "int32_t", [*factors, *padding], "parameters")

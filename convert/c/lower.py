@@ -163,10 +163,10 @@ class _Lowering:
         if len(varying) == 1 or first.slot is second.slot:
             self.values[operator.outputs[0]] = Value(varying[0].slot, as_table(rule.values(*columns)))
         elif isinstance(rule, Sum):
-            tables = [as_table(rule.addend(i, column)) for i, column in enumerate(columns)]
+            a_table, b_table = (as_table(rule.addend(i, column)) for i, column in enumerate(columns))
             self.emit(operator, Add(
-                self.fresh(operator), operator.where, first.slot, second.slot, *tables, rule.factor, rule.zero_point,
-                rule.low, rule.high,
+                self.fresh(operator), operator.where, first.slot, second.slot, a_table, b_table, rule.factor,
+                rule.zero_point, rule.low, rule.high,
             ))  # fmt: skip
         else:
             self.emit(operator, Multiply(
@@ -177,8 +177,8 @@ class _Lowering:
     def _dense(self, operator: OperatorInfo) -> None:
         require(len(operator.inputs) in (2, 3) and len(operator.outputs) == 1, operator, "has too many operands")
         source, output = (self.activation(i, operator.where) for i in (operator.inputs[0], operator.outputs[0]))
-        optional = [self.graph.tensors[i] if i >= 0 else None for i in (*operator.inputs[1:], -1)[:2]]
-        layer = resolve_dense(operator, source, *optional, output)
+        weights, bias = (self.graph.tensors[i] if i >= 0 else None for i in (*operator.inputs[1:], -1)[:2])
+        layer = resolve_dense(operator, source, weights, bias, output)
         slot = self.slot(self.value(operator.inputs[0]))
         self.emit(operator, Dense(self.fresh(operator), operator.where, slot, *layer))
 

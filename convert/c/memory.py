@@ -64,5 +64,7 @@ def memory_map(function: Lowered, plan: Plan) -> list[str]:
     lines = [f"{function.name}: {plan.row_size} bytes a row, of {sum(entry.slot.size for entry in plan.placed)} in all"]
     for entry in plan.placed:
         end = entry.offset + entry.slot.size
-        lines.append(f"  {entry.offset:5d} .. {end - 1:5d}  steps {entry.first:3d} .. {entry.last:3d}  {entry.slot.name}")
+        lines.append(
+            f"  {entry.offset:5d} .. {end - 1:5d}  steps {entry.first:3d} .. {entry.last:3d}  {entry.slot.name}"
+        )
     return lines

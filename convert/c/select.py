@@ -62,7 +62,8 @@ def _strided_slice(operator: OperatorInfo, tensors: Sequence[TensorInfo]) -> tup
     stop = min(stop, size)
     require(0 <= start < stop and len(operator.outputs) == 1, operator, f"cuts {start} to {stop} of {size}")
     leading = all(
-        (operator.option(0, "int32") >> i & 1 or begin[i] == 0) and (operator.option(1, "int32") >> i & 1 or end[i] >= 1)
+        (operator.option(0, "int32") >> i & 1 or begin[i] == 0)
+        and (operator.option(1, "int32") >> i & 1 or end[i] >= 1)
         for i in range(len(shape) - 1)
     )
     require(leading, operator, "cuts a leading axis")

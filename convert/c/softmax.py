@@ -1,4 +1,7 @@
-"""SOFTMAX from int8 to int8, resolved to a table of exponentials (tflite-micro, kernels/internal/reference/softmax.h)."""
+"""SOFTMAX from int8 to int8, resolved to a table of exponentials.
+
+Source: tflite-micro, tensorflow/lite/kernels/internal/reference/softmax.h.
+"""
 
 import numpy as np
 
@@ -8,6 +11,7 @@ from nmbrl.convert.c.model import OperatorInfo, TensorInfo, require
 
 # Differences to the largest element are in Q5.26.
 DIFFERENCE_BITS = 5
+LONGEST = 2048
 
 
 def exponential_table(operator: OperatorInfo, source: TensorInfo, output: TensorInfo) -> tuple[int, ...]:
@@ -18,6 +22,8 @@ def exponential_table(operator: OperatorInfo, source: TensorInfo, output: Tensor
     """
     fixed = output.scale == np.float32(1 / 256) and output.zero_point == -128
     require(fixed, operator, "needs output scale 1/256 and zero point -128")
+    # The accumulator has 12 integer bits.
+    require(source.size <= LONGEST, operator, f"has {source.size} elements, more than {LONGEST}")
     beta = float(operator.option(0, "float32", 0.0))
     real = min(beta * float(source.scale) * 2.0 ** (31 - DIFFERENCE_BITS), 2.0**31 - 1)
     require(real > 1, operator, f"has beta {beta} times a scale of {float(source.scale):.6g}, too small")
