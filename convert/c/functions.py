@@ -32,7 +32,7 @@ class Printer:
     @property
     def scratch(self) -> int:
         """Bytes of scratch memory of a row."""
-        return max([1, *(plan.row_size for plan in self.plans.values())])
+        return max((plan.row_size for plan in self.plans.values()), default=0)
 
     def function(self, lowered: Lowered) -> list[str]:
         """Return the definition of ``static void <name>_rows(...)``: a pointer and a stride for every operand."""
@@ -144,8 +144,8 @@ class Printer:
 
 
 def scratch_definition(printer: Printer) -> str:
-    """Return the definition of the memory that all functions share."""
-    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH];"
+    """Return the definition of the memory that all functions share, empty if they need none."""
+    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH];" if printer.scratch else ""
 
 
 def float_literal(value: float) -> str:
