@@ -19,13 +19,11 @@ class Printer:
     Attributes:
         constants: what they share.
         plans: scratch memory of each function, by name.
-        dense: rows and columns of every dense layer, in the order of their index.
     """
 
     def __init__(self) -> None:
         self.constants = Constants()
         self.plans: dict[str, Plan] = {}
-        self.dense: list[tuple[int, int]] = []
         self._layers: list[str] = []
         self._layer_names: dict[str, str] = {}
 
@@ -105,10 +103,7 @@ class Printer:
             f"{weights}, {bias}, {multiplier}, {shift}, {table}, {rows}, {columns}, "
             f"{step.zero_point}, {step.low}, {step.high}, {int(max(shifts) > 0)}"
         )
-        known = len(self._layer_names)
-        layer = self._layer("dense", name, f"{fields}, {len(self.dense)}")
-        if len(self._layer_names) > known:
-            self.dense.append((rows, columns))
+        layer = self._layer("dense", name, fields)
         return f"dense(&{layer}"
 
     @_kernel.register

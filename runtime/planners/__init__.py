@@ -7,18 +7,20 @@ from pydantic import ValidationError
 from nmbrl.runtime.planners.base import Planner, PlannerOptions
 from nmbrl.runtime.planners.cem import CEM
 from nmbrl.runtime.planners.mppi import MPPI
+from nmbrl.runtime.planners.native import Native
 from nmbrl.runtime.planners.policy import Policy
 from nmbrl.runtime.planners.shooting import Shooting
+from nmbrl.targets.c import CExecutor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Executor
 
 PLANNERS: dict[str, type[Planner]] = {"policy": Policy, "cem": CEM, "mppi": MPPI, "shooting": Shooting}
 
-__all__ = ["CEM", "MPPI", "PLANNERS", "Planner", "PlannerOptions", "Policy", "Shooting", "make_planner"]
+__all__ = ["CEM", "MPPI", "PLANNERS", "Native", "Planner", "PlannerOptions", "Policy", "Shooting", "make_planner"]
 
 
 def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
-    """Make a planner by name.
+    """Make a planner by name; a C bundle brings its own, which choose what the device chooses.
 
     Args:
         name: one of `PLANNERS`.
@@ -36,4 +38,6 @@ def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NmbrlError(f"planner option {where or 'combination'}: {first['msg']}") from error
+    if isinstance(executor, CExecutor):
+        return Native(executor, name, chosen)
     return PLANNERS[name](executor, chosen)
