@@ -14,9 +14,21 @@ FORBIDDEN = {
     "runtime": {"nmbrl.train", "nmbrl.convert", "nmbrl.hil"},
     "train": {"nmbrl.convert", "nmbrl.hil"},
     "convert": {"nmbrl.hil"},
+    "hil": {"nmbrl.train", "nmbrl.convert"},
 }
 # Packages that only an extra brings: the deploy side must import without them.
-EXTRA_ONLY = {"torch", "lava", "tflite_runtime", "tflite_micro", "onnxruntime", "shimmy", "dm_control", "mujoco"}
+EXTRA_ONLY = {
+    "torch",
+    "lava",
+    "tflite_runtime",
+    "tflite_micro",
+    "onnxruntime",
+    "shimmy",
+    "dm_control",
+    "mujoco",
+    "serial",
+    "ziglang",
+}
 
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
