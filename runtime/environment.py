@@ -1,7 +1,7 @@
 """A Gymnasium environment as the closed loop sees it: flat float32 observations, scaled actions, action repeat."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes.util import find_library
 from typing import Any
 
@@ -23,14 +23,24 @@ class Environment:
         env: Gymnasium id; DeepMind Control tasks are ``dm_control/<domain>-<task>-v0``.
         action_repeat: physics steps that one decision lasts.
         render: whether `render` will be called (RGB frames).
+        wrap: puts something around the Gymnasium environment, or changes it, before it is used.
         **options: passed on to `gymnasium.make`.
 
     Raises:
         NmbrlError: if the id is unknown, a package is missing, or the spaces are not supported.
     """
 
-    def __init__(self, env: str, action_repeat: int = 1, render: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        env: str,
+        action_repeat: int = 1,
+        render: bool = False,
+        wrap: Callable[[gymnasium.Env], gymnasium.Env] | None = None,
+        **options: Any,
+    ) -> None:
         self._env = _make(env, render, options)
+        if wrap is not None:
+            self._env = wrap(self._env)
         space = self._env.action_space
         if isinstance(space, spaces.Box):
             self._low, self._high = space.low.ravel(), space.high.ravel()
@@ -90,6 +100,13 @@ class Environment:
     def render(self) -> np.ndarray:
         """Return the current picture (height, width, 3), uint8."""
         return np.asarray(self._env.render())
+
+    @property
+    def seconds_per_decision(self) -> float:
+        """Simulated time that one decision lasts, as far as the environment says (0.02 s a frame if it does not)."""
+        plant: Any = self._env.unwrapped
+        frame = getattr(plant, "dt", None) or 1 / plant.metadata.get("render_fps", 50)
+        return float(frame) * self.task.action_repeat
 
     def close(self) -> None:
         """Release the environment."""

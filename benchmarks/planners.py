@@ -1,0 +1,155 @@
+"""What a planner earns: return of the policy, CEM and MPPI on the same episodes, over conditions and training seeds.
+
+Conditions: the finished model, the model after a third of the training, and the finished model on a plant that changed
+under it (pole 30 % longer, cart 50 % heavier, actions one decision late).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.evaluation import Evaluation, evaluate
+from nmbrl.runtime.perturbation import parse_perturbation
+from nmbrl.runtime.progress import episode_progress
+from nmbrl.targets import NmbrlError, load
+from nmbrl.targets.files import write_text
+
+PLANNERS = ("policy", "cem", "mppi")
+# Name, which of the two models, change to the plant.
+CONDITIONS = (
+    ("finished model", "finished", ""),
+    ("a third of the training", "early", ""),
+    ("pole 30 % longer", "finished", "pole_length=1.3"),
+    ("cart 50 % heavier", "finished", "cart_mass=1.5"),
+    ("action one decision late", "finished", "delay=1"),
+)
+STARTS = ("native", "varied")
+RESAMPLES = 10_000
+
+
+def hierarchical_interval(differences: np.ndarray) -> list[float]:
+    """95 % interval of a mean over training seeds and episodes, from differences (seeds, episodes).
+
+    Percentile bootstrap that draws training seeds, then episodes within each of them, with replacement.
+    """
+    random = np.random.default_rng(0)
+    seeds, episodes = differences.shape
+    drawn_seeds = random.integers(seeds, size=(RESAMPLES, seeds, 1))
+    drawn_episodes = random.integers(episodes, size=(RESAMPLES, seeds, episodes))
+    means = differences[drawn_seeds, drawn_episodes].mean(axis=(1, 2))
+    return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
+
+
+def returns_of(evaluation: Evaluation, start: str) -> np.ndarray:
+    """Returns (episodes,) of one kind of start."""
+    return evaluation.returns if start == "native" else evaluation.returns_varied
+
+
+def compare(name: str, models: Sequence[Path], change: str, episodes: int, seed: int) -> dict[str, Any]:
+    """Measure every planner on every model in one condition."""
+    found: dict[str, list[Evaluation]] = {planner: [] for planner in PLANNERS}
+    for model in models:
+        executor = load(model)
+        try:
+            for planner in PLANNERS:
+                click.echo(f"{name}: {model}, {planner}", err=True)
+                with episode_progress(2 * episodes) as progress:
+                    found[planner].append(
+                        evaluate(
+                            executor,
+                            planner,
+                            episodes,
+                            seed,
+                            perturbation=parse_perturbation(change),
+                            progress=progress,
+                        )
+                    )
+        finally:
+            executor.close()
+    row: dict[str, Any] = {"condition": name, "perturbation": parse_perturbation(change), "planners": {}}
+    for planner, evaluations in found.items():
+        figures: dict[str, Any] = {"decision_ms": [float(np.median(e.decision_ms)) for e in evaluations]}
+        for start in STARTS:
+            returns = np.stack([returns_of(e, start) for e in evaluations])
+            gain = returns - np.stack([returns_of(e, start) for e in found["policy"]])
+            figures[start] = {
+                "returns": returns.tolist(),
+                "mean_by_seed": returns.mean(axis=1).tolist(),
+                "mean": float(returns.mean()),
+                "interval": hierarchical_interval(returns),
+                "gain": float(gain.mean()),
+                "gain_interval": hierarchical_interval(gain),
+            }
+        row["planners"][planner] = figures
+    return row
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The comparison as two tables, one for each kind of start."""
+    lines = [
+        "# What a planner earns",
+        "",
+        f"Mean return of {result['episodes']} episodes of `{result['env']}` from each of {len(result['finished'])} "
+        "training seeds, the same episodes for every planner. In brackets the 95 % interval over training seeds and "
+        "episodes (percentile bootstrap); a gain is paired, planner minus policy in the same episode.",
+        "",
+        f"    {result['command']}",
+    ]
+    for start in STARTS:
+        lines += ["", f"## {start.capitalize()} starts", ""]
+        lines += ["| condition | policy | CEM | gain | MPPI | gain |", "|---|---|---|---|---|---|"]
+        for row in result["rows"]:
+            planners = {planner: figures[start] for planner, figures in row["planners"].items()}
+            cells = [row["condition"], bracketed(planners["policy"]["mean"], planners["policy"]["interval"])]
+            for planner in PLANNERS[1:]:
+                figures = planners[planner]
+                cells.append(bracketed(figures["mean"], figures["interval"]))
+                cells.append(bracketed(figures["gain"], figures["gain_interval"], sign="+"))
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## What a decision takes", "", "| planner | median of one decision on this machine |", "|---|---|"]
+    first = result["rows"][0]["planners"]
+    lines += [f"| {planner} | {np.median(first[planner]['decision_ms']):.2f} ms |" for planner in PLANNERS]
+    return "\n".join(lines) + "\n"
+
+
+def bracketed(mean: float, interval: Sequence[float], sign: str = "") -> str:
+    """A mean with its interval, rounded to whole units of return."""
+    return f"{mean:{sign}.0f} [{interval[0]:{sign}.0f}, {interval[1]:{sign}.0f}]"
+
+
+@click.command()
+@click.option("--finished", type=click.Path(path_type=Path), multiple=True, required=True, help="Run; one a seed.")
+@click.option("--early", type=click.Path(path_type=Path), multiple=True, required=True, help="Run; one a seed.")
+@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/planners"), show_default=True)
+@reports_errors
+def main(finished: tuple[Path, ...], early: tuple[Path, ...], episodes: int, seed: int, out: Path) -> None:
+    """Write OUT.md and OUT.json: policy, CEM and MPPI on finished runs and on runs of a third of the training."""
+    if len(finished) != len(early):
+        raise NmbrlError(f"{len(finished)} finished and {len(early)} early runs; give one of each for every seed")
+    models = {"finished": finished, "early": early}
+    rows = [compare(name, models[which], change, episodes, seed) for name, which, change in CONDITIONS]
+    runs = " ".join([*(f"--finished {path}" for path in finished), *(f"--early {path}" for path in early)])
+    executor = load(finished[0])
+    result = {
+        "command": f"python benchmarks/planners.py {runs} --episodes {episodes} --seed {seed}",
+        "env": executor.interface.task.env,
+        "episodes": episodes,
+        "finished": [str(path) for path in finished],
+        "early": [str(path) for path in early],
+        "rows": rows,
+    }
+    executor.close()
+    write_text(out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
+    write_text(out.with_suffix(".md"), markdown(result))
+    click.echo(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

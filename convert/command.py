@@ -1,0 +1,116 @@
+"""``nmbrl-convert``: lower a run to one target."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from nmbrl.convert.quiet import quiet
+from nmbrl.runtime.command import reports_errors
+from nmbrl.targets.bundle import Bundle
+from nmbrl.targets.errors import NmbrlError
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """Where a target's `convert(run, out, progress, **options)` lives, its extra, and the options it takes."""
+
+    module: str
+    extra: str
+    options: tuple[str, ...] = ()
+
+
+LOWERINGS = {
+    "onnx": Lowering("nmbrl.convert.onnx", "convert"),
+    "tflite": Lowering("nmbrl.convert.tflite", "convert"),
+    "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
+}
+
+
+def convert(path: Path, target: str, out: Path, console: Console, **options: Any) -> Bundle:
+    """Open a run, lower it, and show the progress on `console`.
+
+    Args:
+        path: directory of a run.
+        target: name in `LOWERINGS`.
+        out: directory of the bundle; a bundle that is there is replaced.
+        console: where to say what is being done.
+        **options: options of the target; None means its default.
+
+    Raises:
+        NmbrlError: for an unknown target, an option that the target does not have, a missing package, a damaged run,
+            or whatever the target cannot convert.
+    """
+    if target not in LOWERINGS:
+        raise NmbrlError(f"no target {target!r}; choose from {', '.join(LOWERINGS)}")
+    options = {name: value for name, value in options.items() if value is not None}
+    foreign = [name for name in options if name not in LOWERINGS[target].options]
+    if foreign:
+        raise NmbrlError(f"--{foreign[0]} is no option of target {target}")
+    if not path.exists():
+        raise NmbrlError(f"{path} does not exist; give the directory of a run")
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    # The screen is drawn between steps only, because libraries print while they run.
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task(f"{target}: open {path}", total=None)
+
+        def progress(step: str) -> None:
+            bar.update(task, description=f"{target}: {step}", refresh=True)
+            if not console.is_terminal:
+                console.print(f"{target}: {step}")
+
+        progress("load")
+        module, run = _load_lowering(target), _open_run(path)
+        return module.convert(run, out, progress, **options)
+
+
+def _load_lowering(target: str) -> ModuleType:
+    lowering = LOWERINGS[target]
+    try:
+        with quiet():
+            return import_module(lowering.module)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("nmbrl"):
+            raise
+        raise NmbrlError(f"converting to {target} needs {error.name}: pip install 'nmbrl[{lowering.extra}]'") from error
+
+
+def _open_run(path: Path) -> Any:
+    from nmbrl.train.run import open_run  # the command answers --help without PyTorch
+
+    return open_run(path)
+
+
+def summarise(bundle: Bundle) -> Table:
+    """Return one table of what the conversion measured: a row a function."""
+    measured = bundle.measured
+    table = Table(title=f"{bundle.target}: {bundle.interface.parameters:,} parameters")
+    for column in ("function", "MACs", "bytes", "arena bytes", "worst / mean error of each output"):
+        table.add_column(column, justify="left" if column in ("function", table.title) else "right")
+    for function in bundle.functions:
+        errors = measured.get("errors", {}).get(function, {})
+        shown = ", ".join(f"{name} {entry['worst']:.2g} / {entry['mean']:.2g}" for name, entry in errors.items())
+        numbers = (measured.get(key, {}).get(function) for key in ("macs", "bytes", "arena_bytes"))
+        table.add_row(function, *("" if number is None else f"{number:,}" for number in numbers), shown)
+    return table
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--target", required=True, help=f"What to lower the run to: {', '.join(LOWERINGS)}.")
+@click.option("--method", help="How to spike (loihi): sigma-delta or lif.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")
+@reports_errors
+def main(run: Path, target: str, method: str | None, out: Path | None) -> None:
+    """Convert a trained RUN to one target and write a bundle, which is verified against PyTorch on the way."""
+    console = Console()
+    out = out or run.resolve().with_name(f"{run.resolve().name}-{target}")
+    bundle = convert(run, target, out, console, method=method)
+    console.print(summarise(bundle))
+    console.print(f"wrote {out}", soft_wrap=True)

@@ -1,0 +1,195 @@
+"""Float .tflite models to full-integer int8 ones whose named quantities share one scale and zero point."""
+
+from typing import Literal
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.tools import flatbuffer_utils
+from ai_edge_quantizer import quantizer, recipe
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from nmbrl.convert.calibration import Samples
+from nmbrl.convert.quantities import Range, quantity
+from nmbrl.convert.quiet import quiet
+from nmbrl.targets.bundle import Function, Tensor
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Array, Interface
+from nmbrl.targets.tflite_batch import set_batch
+
+DTYPES: dict[int, Literal["int8", "int32"]] = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
+OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+
+Quantised = dict[str, tuple[bytes, Function]]
+
+
+def quantise_functions(
+    interface: Interface, floats: dict[str, bytes], samples: Samples, ranges: dict[str, Range]
+) -> Quantised:
+    """Quantise every function with min-max ranges of `samples`, and those of `ranges` at the boundary.
+
+    A kernel whose output scale is fixed (TANH, LOGISTIC) fixes it for the quantity everywhere.
+
+    Args:
+        interface: shapes of the functions.
+        floats: float .tflite models, as `lower` gives them.
+        samples: inputs of the functions.
+        ranges: range of every named quantity.
+
+    Returns:
+        The int8 model and the bundle's record of every function.
+
+    Raises:
+        NmbrlError: if a model keeps floats, or a quantity cannot have one scale.
+    """
+    inner = {function: _inner_ranges(content, samples.inputs[function]) for function, content in floats.items()}
+    quantised = _quantise_all(interface, floats, inner, ranges)
+    fixed = _fixed_by_kernels(interface, quantised)
+    if fixed:
+        quantised = _quantise_all(interface, floats, inner, {**ranges, **fixed})
+    check_shared(interface, {function: record for function, (_, record) in quantised.items()})
+    return quantised
+
+
+def check_shared(interface: Interface, functions: dict[str, Function]) -> None:
+    """Check that every named quantity has one scale and zero point in all functions, on both sides.
+
+    Raises:
+        NmbrlError: naming the quantity that has several.
+    """
+    for key, parameters in _parameters(interface, functions).items():
+        if len(parameters) > 1:
+            found = ", ".join(f"scale {scale:.6g} zero point {zero}" for scale, zero in sorted(parameters))
+            raise NmbrlError(f"{key} cannot have one scale in all functions: {found}")
+
+
+def _parameters(interface: Interface, functions: dict[str, Function]) -> dict[str, set[tuple[float, int]]]:
+    """Scales and zero points that each quantity has."""
+    found: dict[str, set[tuple[float, int]]] = {}
+    for function, record in functions.items():
+        for output, tensors in ((False, record.inputs), (True, record.outputs)):
+            for tensor in tensors:
+                assert tensor.scale is not None and tensor.zero_point is not None
+                key = quantity(interface, function, tensor.name, output)
+                found.setdefault(key, set()).add((tensor.scale, tensor.zero_point))
+    return found
+
+
+def _fixed_by_kernels(interface: Interface, quantised: Quantised) -> dict[str, Range]:
+    """Ranges that give every quantity the scale that a kernel insists on."""
+    fixed = {}
+    for key, parameters in _parameters(interface, {f: record for f, (_, record) in quantised.items()}).items():
+        insisting = parameters & {(1 / 128, 0), (1 / 256, -128)}
+        if len(parameters) > 1 and insisting:
+            scale, zero = max(insisting)
+            fixed[key] = Range((-128 - zero) * scale, (127 - zero) * scale)
+    return fixed
+
+
+def _inner_ranges(content: bytes, inputs: dict[str, Array]) -> dict[str, Range]:
+    """Smallest and largest value of every activation of a float model over all samples, by tensor name."""
+    samples = len(next(iter(inputs.values())))
+    with quiet():
+        interpreter = Interpreter(
+            model_content=bytes(set_batch(content, samples)),
+            num_threads=1,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+        for entry in interpreter.get_input_details():
+            interpreter.set_tensor(entry["index"], inputs[entry["name"]])
+        interpreter.invoke()
+    ranges = {}
+    for name, index in _activations(content).items():
+        values = interpreter.get_tensor(index)
+        ranges[name] = Range(float(values.min()), float(values.max()))
+    return ranges
+
+
+def _activations(content: bytes) -> dict[str, int]:
+    """Names and indices of the tensors that enter a model or come out of an operator."""
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(content)).subgraphs[0]
+    indices = [*graph.inputs, *(index for operator in graph.operators for index in operator.outputs)]
+    return {graph.tensors[index].name.decode(): int(index) for index in indices}
+
+
+def _quantise_all(
+    interface: Interface, floats: dict[str, bytes], inner: dict[str, dict[str, Range]], ranges: dict[str, Range]
+) -> Quantised:
+    quantised = {}
+    for function, content in floats.items():
+        boundary = _boundary_ranges(interface, function, content, ranges)
+        quantised[function] = _quantise(function, content, {**inner[function], **boundary})
+    return quantised
+
+
+def _boundary_ranges(interface: Interface, function: str, content: bytes, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Ranges of a model's inputs and outputs, by tensor name."""
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(content)).subgraphs[0]
+    found = {}
+    for output, indices in ((False, graph.inputs), (True, graph.outputs)):
+        for index in indices:
+            name = graph.tensors[index].name.decode()
+            found[name] = ranges[quantity(interface, function, name.removesuffix(":out"), output)]
+    return found
+
+
+def _quantise(function: str, content: bytes, ranges: dict[str, Range]) -> tuple[bytes, Function]:
+    """Quantise one model to int8 with the given range of every activation."""
+    statistics = {
+        name: {"min": np.full((1, 1), seen.low, np.float32), "max": np.full((1, 1), seen.high, np.float32)}
+        for name, seen in ranges.items()
+    }
+    with quiet():
+        quantised = quantizer.Quantizer(bytearray(content), recipe.static_wi8_ai8())
+        result = quantised.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
+    assert result.quantized_model is not None
+    integer = _restore_outputs(bytes(result.quantized_model))
+    return integer, _describe(function, integer)
+
+
+def _restore_outputs(content: bytes) -> bytes:
+    """Give a model its outputs back where the quantizer put those requantised for another reader in their place.
+
+    It does so to an output that a concatenation with another scale reads as well.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    original = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
+    for position, index in enumerate(graph.outputs):
+        name = graph.tensors[index].name
+        graph.outputs[position] = original[name.removesuffix(b"_quantized")]
+    for entry, index in zip(model.signatureDefs[0].outputs, graph.outputs, strict=True):
+        entry.tensorIndex = index
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _describe(function: str, content: bytes) -> Function:
+    """Read the bundle's record of a function back from its model.
+
+    Raises:
+        NmbrlError: if a tensor is not integer.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    for operator in graph.operators:
+        for index in (*operator.inputs, *operator.outputs):
+            if index >= 0 and graph.tensors[index].type not in DTYPES:
+                code = model.operatorCodes[operator.opcodeIndex]
+                name = OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+                raise NmbrlError(f"{function} cannot be int8 throughout: {name} is not quantised")
+
+    def tensors(indices: list[int]) -> tuple[Tensor, ...]:
+        return tuple(_tensor(graph.tensors[index]) for index in indices)
+
+    return Function(file=f"{function}.tflite", inputs=tensors(graph.inputs), outputs=tensors(graph.outputs))
+
+
+def _tensor(tensor: schema.TensorT) -> Tensor:
+    return Tensor(
+        name=tensor.name.decode().removesuffix(":out"),
+        size=int(tensor.shape[1]),
+        dtype=DTYPES[tensor.type],
+        scale=float(tensor.quantization.scale[0]),
+        zero_point=int(tensor.quantization.zeroPoint[0]),
+    )

@@ -1,0 +1,39 @@
+"""Planners: they see only the functions of `Executor`, so each of them runs on every target."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from nmbrl.runtime.planners.base import Planner, PlannerOptions
+from nmbrl.runtime.planners.cem import CEM
+from nmbrl.runtime.planners.mppi import MPPI
+from nmbrl.runtime.planners.policy import Policy
+from nmbrl.runtime.planners.shooting import Shooting
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Executor
+
+PLANNERS: dict[str, type[Planner]] = {"policy": Policy, "cem": CEM, "mppi": MPPI, "shooting": Shooting}
+
+__all__ = ["CEM", "MPPI", "PLANNERS", "Planner", "PlannerOptions", "Policy", "Shooting", "make_planner"]
+
+
+def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
+    """Make a planner by name.
+
+    Args:
+        name: one of `PLANNERS`.
+        executor: what runs the model.
+        **options: fields of `PlannerOptions`; None means the default.
+
+    Raises:
+        NmbrlError: if there is no such planner or option, or an option is out of range.
+    """
+    if name not in PLANNERS:
+        raise NmbrlError(f"there is no planner {name!r}; choose from {', '.join(PLANNERS)}")
+    try:
+        chosen = PlannerOptions(**{option: value for option, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NmbrlError(f"planner option {where or 'combination'}: {first['msg']}") from error
+    return PLANNERS[name](executor, chosen)

@@ -1,0 +1,175 @@
+"""What a decision costs where no meter is attached: counts times published constants, each with its source and range.
+
+Nothing here is a measurement of this project. An estimate is dynamic energy only, unless it says otherwise, and every
+estimate names what it leaves out. A count of instructions or operations is never turned into a time.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nmbrl.targets.interface import Frozen
+
+PICO = 1e-12
+NANO = 1e-9
+MICRO = 1e-6
+
+DAVIES = (
+    "Davies et al. 2018, Loihi: a neuromorphic manycore processor with on-chip learning, IEEE Micro 38(1), Table 2 "
+    "(pre-silicon simulation at 0.75 V)"
+)
+SANA_FE = (
+    "SANA-FE, arch/loihi.yaml, github.com/SLAM-Lab/SANA-FE (fitted to Loihi 1 hardware; its authors report errors of "
+    "up to 11.7 % in energy)"
+)
+KERAS_SPIKING = "KerasSpiking, keras_spiking/model_energy.py, github.com/nengo/keras-spiking (Intel i7-4960X)"
+MLPERF_TINY = "MLPerf Tiny, anomaly detection, measured by the submitters, mlcommons.org/benchmarks/inference-tiny"
+
+
+class Estimate(Frozen):
+    """An energy that was computed, not measured.
+
+    Attributes:
+        name: which constants, in a few words.
+        joules: the estimate, J.
+        low: lower end of its range, J.
+        high: upper end of its range, J.
+        source: publication that the constants are from.
+        range_of: what varies between `low` and `high`.
+        leaves_out: what the estimate does not contain.
+    """
+
+    name: str
+    joules: float
+    low: float | None = None
+    high: float | None = None
+    source: str
+    range_of: str = ""
+    leaves_out: str
+
+
+class Board(NamedTuple):
+    """A measured MLPerf Tiny anomaly-detection result: microjoules an inference of `MLPERF_TINY_MACS`."""
+
+    name: str
+    microjoules: float
+
+
+MLPERF_TINY_MACS = 264_192
+TFLM_BOARD = Board("STM32L4R5 (Cortex-M4), TensorFlow Lite Micro reference, round 0.5", 416.3)
+BOARDS = (
+    TFLM_BOARD,
+    Board("STM32L4R5 (Cortex-M4), X-CUBE-AI, round 1.2", 203.4),
+    Board("STM32H7A3 (Cortex-M7), X-CUBE-AI, round 1.2", 165.7),
+    Board("STM32U575 (Cortex-M33), X-CUBE-AI, round 1.2", 81.9),
+    Board("STM32U575 (Cortex-M33), X-CUBE-AI, round 1.3", 77.2),
+    Board("STM32U385 (Cortex-M33), X-CUBE-AI, round 1.3", 31.8),
+)
+
+
+def microcontroller(macs: float) -> Estimate:
+    """Estimate the energy of `macs` int8 multiply-accumulates on a Cortex-M, from energy a MAC of a dense network.
+
+    The estimate is for the board that ran TensorFlow Lite Micro; the range is over all `BOARDS`.
+    """
+    joules = [macs / MLPERF_TINY_MACS * board.microjoules * MICRO for board in BOARDS]
+    return Estimate(
+        name="Cortex-M4, TensorFlow Lite Micro",
+        joules=joules[BOARDS.index(TFLM_BOARD)],
+        low=min(joules),
+        high=max(joules),
+        source=f"{MLPERF_TINY}: {TFLM_BOARD.name}",
+        range_of="six results, Cortex-M4, M7 and M33, from 120 to 1,576 pJ/MAC",
+        leaves_out="the planner and the state update between calls, sensors and actuators, sleep between decisions; "
+        "elementwise operations count as far as the benchmark's network has them",
+    )
+
+
+# Davies et al. 2018, Table 2, in joules.
+LOIHI_SYNAPTIC_OPERATION = 23.6 * PICO
+LOIHI_NEURON_UPDATE_ACTIVE = 81 * PICO
+LOIHI_NEURON_UPDATE_INACTIVE = 52 * PICO
+LOIHI_SPIKE_IN_TILE = 1.7 * PICO
+LOIHI_HOP_EAST_WEST = 3.0 * PICO
+LOIHI_HOP_NORTH_SOUTH = 4.0 * PICO
+# A chip is a mesh of 8 x 4 tiles of four neuromorphic cores: the farthest two are 7 + 3 hops apart.
+LOIHI_LONGEST_ROUTE = 7 * LOIHI_HOP_EAST_WEST + 3 * LOIHI_HOP_NORTH_SOUTH
+
+# SANA-FE arch/loihi.yaml, in joules; a hop costs 3.0 to 4.2 pJ there.
+SANA_FE_SYNAPSE_DENSE = 35.5 * PICO
+SANA_FE_SYNAPSE_SPARSE = 33.6 * PICO
+SANA_FE_SOMA_ACCESS = 51.2 * PICO
+SANA_FE_SOMA_UPDATE = 21.6 * PICO
+SANA_FE_SPIKE = 69.3 * PICO
+SANA_FE_AXON_OUT = 111 * PICO
+SANA_FE_LONGEST_ROUTE = 7 * 3.0 * PICO + 3 * 4.2 * PICO
+
+_LOIHI_LEAVES_OUT = (
+    "static power (about 104 mW a Loihi 1 chip, derived from Frady et al. 2020), barrier synchronisation, embedded "
+    "x86 processors, spikes to and from the host"
+)
+
+
+def loihi(counts: Mapping[str, float]) -> tuple[Estimate, Estimate]:
+    """Estimate the energy of counted events with Loihi 1's constants, as published and as fitted to hardware.
+
+    No energy of a single operation is published for Loihi 2, so its networks are priced with Loihi 1's constants too.
+
+    Args:
+        counts: ``synaptic_operations``, ``neuron_updates`` and ``messages`` (spikes sent, one for each core that
+            receives it).
+    """
+    synaptic, updates, messages = (counts[name] for name in ("synaptic_operations", "neuron_updates", "messages"))
+    synapses = synaptic * LOIHI_SYNAPTIC_OPERATION
+    local = messages * LOIHI_SPIKE_IN_TILE
+    active = synapses + updates * LOIHI_NEURON_UPDATE_ACTIVE + local
+    davies = Estimate(
+        name="Loihi 1 constants, published",
+        joules=active,
+        low=synapses + updates * LOIHI_NEURON_UPDATE_INACTIVE + local,
+        high=active + messages * LOIHI_LONGEST_ROUTE,
+        source=DAVIES,
+        range_of="neuron updates all inactive and spikes inside a tile; to all active and spikes across the whole mesh",
+        leaves_out=f"{_LOIHI_LEAVES_OUT}; the synaptic operation is the published minimum",
+    )
+    somas = updates * (SANA_FE_SOMA_ACCESS + SANA_FE_SOMA_UPDATE) + messages * SANA_FE_AXON_OUT
+    fitted = Estimate(
+        name="Loihi 1 constants, fitted",
+        joules=synaptic * SANA_FE_SYNAPSE_DENSE + somas + messages * SANA_FE_SPIKE,
+        low=synaptic * SANA_FE_SYNAPSE_SPARSE + somas,
+        high=synaptic * SANA_FE_SYNAPSE_DENSE + somas + messages * (SANA_FE_SPIKE + SANA_FE_LONGEST_ROUTE),
+        source=SANA_FE,
+        range_of="sparse synapses, messages of few neurons, inside a tile; to dense synapses, a neuron a message, "
+        "across the whole mesh",
+        leaves_out=_LOIHI_LEAVES_OUT,
+    )
+    return davies, fitted
+
+
+KERAS_SPIKING_CPU = 8.6 * NANO
+
+
+def desktop_processor(macs: float) -> Estimate:
+    """Price multiply-accumulates with the only cited figure for a desktop processor, made for spiking networks."""
+    return Estimate(
+        name="desktop CPU, cited",
+        joules=macs * KERAS_SPIKING_CPU,
+        source=KERAS_SPIKING,
+        leaves_out="idle power, memory beyond the caches, the framework's overhead; not this machine",
+    )
+
+
+def estimates(target: str, macs: float, counts: Mapping[str, float]) -> tuple[Estimate, ...]:
+    """Return a target's energy estimates for `macs` multiply-accumulates and `counts` of events, the main one first.
+
+    Args:
+        target: name of a target or of the executor that stood in for it; others than those known here have none.
+        macs: multiply-accumulates, dense.
+        counts: events counted by the executor; see `loihi`.
+    """
+    if "synaptic_operations" in counts:
+        return loihi(counts)
+    if target in ("tflite", "c"):
+        return (microcontroller(macs),)
+    if target in ("pytorch", "onnx"):
+        return (desktop_processor(macs),)
+    return ()

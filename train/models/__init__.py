@@ -1,0 +1,1 @@
+"""World models that train in PyTorch and deploy as the core functions of the interface."""
