@@ -9,6 +9,10 @@ from nmbrl.hil.messages import ERROR, READY, REPLY, Identity, Kind, Refusal
 from nmbrl.targets.errors import NmbrlError
 
 
+# Below this a pause of the host's scheduler would look like a lost frame.
+LEAST_TIMEOUT_S = 0.01
+
+
 class NoReplyError(NmbrlError):
     """No valid reply came in time, however often the request was sent."""
 
@@ -30,9 +34,12 @@ class RefusedError(NmbrlError):
 class Client:
     """One side of a conversation in which the host asks and the board answers.
 
+    How long a reply may take is learned: the smoothed round trip and four times its mean deviation (Jacobson,
+    "Congestion Avoidance and Control", 1988), doubled after every attempt that failed.
+
     Args:
         link: to the board.
-        timeout: seconds to wait for a reply.
+        timeout: seconds to wait for a reply at first, and at most.
         attempts: how often a request is sent before it is given up. The board answers a repeated request as the first
             time and does nothing twice, so that sending again is always safe.
 
@@ -41,13 +48,15 @@ class Client:
             ``bad_frames``.
     """
 
-    def __init__(self, link: Link, timeout: float = 0.5, attempts: int = 5) -> None:
+    def __init__(self, link: Link, timeout: float = 2.0, attempts: int = 8) -> None:
         self.link = link
         self.timeout = timeout
         self.attempts = attempts
         self.counts: Counter[str] = Counter()
         self._decoder = FrameDecoder()
         self._sequence = 0
+        # Smoothed round trip and its deviation by kind: a search takes longer than an answer from memory.
+        self._round_trip: dict[Kind, tuple[float, float]] = {}
 
     def connect(self, timeout: float = 20.0) -> Identity:
         """Wait until the board answers; return what it says of itself.
@@ -79,17 +88,33 @@ class Client:
         self._sequence = (self._sequence + 1) % 65536
         frame = encode_frame(Frame(kind, self._sequence, body))
         self.counts["requests"] += 1
+        patience = self._patience(kind)
         for attempt in range(self.attempts if deadline is None else 1):
             self.counts["retries"] += attempt > 0
+            sent = time.monotonic()
             self.link.write(frame)
-            reply = self._await(time.monotonic() + self.timeout if deadline is None else deadline)
+            reply = self._await(sent + patience if deadline is None else deadline)
             if reply is None:
+                patience = min(2 * patience, self.timeout)
                 continue
+            if attempt == 0:
+                self._learn(kind, time.monotonic() - sent)
             if reply.kind == ERROR:
                 raise RefusedError(kind, Refusal(reply.body[0]), reply.body[2:])
             return reply.body
         self.counts["given_up"] += 1
         raise NoReplyError(f"the board does not answer {kind.name}")
+
+    def _patience(self, kind: Kind) -> float:
+        if kind not in self._round_trip:
+            return self.timeout
+        mean, deviation = self._round_trip[kind]
+        return min(max(mean + 4 * deviation, LEAST_TIMEOUT_S), self.timeout)
+
+    def _learn(self, kind: Kind, elapsed: float) -> None:
+        mean, deviation = self._round_trip.get(kind, (elapsed, elapsed / 2))
+        deviation += (abs(elapsed - mean) - deviation) / 4
+        self._round_trip[kind] = (mean + (elapsed - mean) / 8, deviation)
 
     def _await(self, deadline: float) -> Frame | None:
         """The reply to the newest request, or None when its time is up."""

@@ -119,3 +119,47 @@ class Identity:
                 digest.decode("ascii", "replace"),
             )
         return cls(name.rstrip(b"\0").decode("ascii", "replace"), tick_hz, max_body, model)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a board counted since it started.
+
+    Attributes:
+        good: frames that were valid.
+        truncated: frames cut short.
+        short: frames without room for header and CRC.
+        long: frames that exceed the longest.
+        bad_crc: frames with a wrong CRC.
+        refused: requests refused.
+        stack_bytes: deepest stack so far.
+        observations: folded in.
+        decisions: made.
+        observe_ticks: spent on all observations.
+        plan_ticks: spent on all decisions.
+        longest_observe: ticks of one observation.
+        longest_plan: ticks of one decision.
+    """
+
+    good: int
+    truncated: int
+    short: int
+    long: int
+    bad_crc: int
+    refused: int
+    stack_bytes: int
+    observations: int = 0
+    decisions: int = 0
+    observe_ticks: int = 0
+    plan_ticks: int = 0
+    longest_observe: int = 0
+    longest_plan: int = 0
+
+    _BOARD = struct.Struct("<7I")
+    _MODEL = struct.Struct("<IIQQII")
+
+    @classmethod
+    def unpack(cls, body: bytes) -> Self:
+        """Read the answer to STATISTICS; firmware without a model leaves the last six out."""
+        model = cls._MODEL.unpack_from(body, cls._BOARD.size) if len(body) > cls._BOARD.size else ()
+        return cls(*cls._BOARD.unpack_from(body), *model)
