@@ -29,6 +29,7 @@ class Lowering:
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert"),
+    "c": Lowering("nmbrl.convert.c.bundle", "convert,tflite,c"),
     "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
 }
 
