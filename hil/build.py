@@ -1,4 +1,4 @@
-"""Builds firmware: a board's sources, the message loop and, with a model, the C runtime; cached by content."""
+"""Builds firmware: a board's sources, the message loop and, with a model, the bundle's; cached by content."""
 
 import hashlib
 import os
@@ -8,13 +8,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import nmbrl.runtime
 from nmbrl.hil.board import BOARDS, Board
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_bytes
 
 FIRMWARE = Path(__file__).parent / "firmware"
-RUNTIME = Path(nmbrl.runtime.__file__).parent / "c"
 # -ffp-contract=off keeps every product rounded on its own: the planner computes what the host's build computes.
 FLAGS = (
     *("-std=c99", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-nostdlib"),
@@ -37,8 +35,8 @@ def build_firmware(
 
     Args:
         board: what to build for.
-        model: directory with ``model.c`` and ``model.h`` (a bundle of target c); None gives firmware that answers
-            but has nothing to run, which is what bringing up a board begins with.
+        model: directory of a bundle of target c, which holds all sources of the model and its planner; None gives
+            firmware that answers but has nothing to run, which is what bringing up a board begins with.
         semihosting: talk through the emulator instead of the UART (see ``boards/semihosting/port.c``).
         options: further arguments for the compiler.
 
@@ -55,8 +53,8 @@ def build_firmware(
     if model is None:
         sources.append(FIRMWARE / "no_model.c")
     else:
-        sources += [FIRMWARE / "controller.c", model / "model.c", *sorted(RUNTIME.glob("*.c"))]
-        includes += [RUNTIME, model]
+        sources += [FIRMWARE / "controller.c", *sorted(model.glob("*.c"))]
+        includes.append(model)
     arguments = [
         *("-target", board.target, f"-mcpu={board.cpu}"),
         *FLAGS,

@@ -42,7 +42,9 @@ def parse_faults(text: str) -> Faults:
         return Faults(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        raise NmbrlError(f"--faults {first['loc'][0]}: a probability is between 0 and 1, not {first['input']}") from error
+        raise NmbrlError(
+            f"--faults {first['loc'][0]}: a probability is between 0 and 1, not {first['input']}"
+        ) from error
 
 
 class FaultyLink(Link):
