@@ -28,6 +28,7 @@ class Board(Frozen):
     Attributes:
         name: of the folder.
         description: one line for people.
+        core: the processor, e.g. ``Cortex-M4``; what instructions cost depends on it.
         target: the compiler's target triple.
         cpu: the compiler's name of the core with its extensions.
         sources: C files of the board, relative to its folder.
@@ -37,6 +38,7 @@ class Board(Frozen):
 
     name: str
     description: str
+    core: str
     target: str
     cpu: str
     sources: tuple[str, ...]

@@ -8,7 +8,6 @@ from nmbrl.hil.links import Link
 from nmbrl.hil.messages import ERROR, READY, REPLY, Identity, Kind, Refusal
 from nmbrl.targets.errors import NmbrlError
 
-
 # Below this a pause of the host's scheduler would look like a lost frame.
 LEAST_TIMEOUT_S = 0.01
 

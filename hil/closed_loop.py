@@ -62,6 +62,7 @@ class Loop:
         before_decision: called before each decision (faults restart the board here).
         change_action: what an onlooker makes of each action before the plant gets it.
         on_step: called after each step with the episode so far.
+        stop: asked after each step whether the episode is to end here.
     """
 
     controller: BoardController
@@ -71,6 +72,7 @@ class Loop:
     before_decision: Callable[[], None] = lambda: None
     change_action: Callable[[Array], Array] = lambda action: action
     on_step: Callable[[Episode], None] = lambda episode: None
+    stop: Callable[[], bool] = lambda: False
 
     def run_episode(self, seed: int, varied: bool = False) -> Episode:
         """Run one episode from `seed`; see `Environment.reset` for `varied`.
@@ -102,7 +104,7 @@ class Loop:
             episode.actions.append(action)
             episode.rewards.append(reward)
             episode.terminated = terminated
-            running = not (terminated or truncated)
             self.on_step(episode)
+            running = not (terminated or truncated or self.stop())
         episode.frames = self.environment.frames - first_frame
         return episode

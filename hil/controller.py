@@ -112,7 +112,8 @@ class BoardController:
             except RefusedError as error:
                 if error.reason is not Refusal.OUT_OF_STEP:
                     raise
-                self._mend(*_POSITION.unpack(error.detail), deadline)
+                episode, position = _POSITION.unpack(error.detail)
+                self._mend(episode, position, deadline)
                 reply = self._tell(len(self.steps) - 1, Kind.DECIDE, deadline)
         except NoReplyError:
             return None
