@@ -32,7 +32,8 @@ class Board(Frozen):
         target: the compiler's target triple.
         cpu: the compiler's name of the core with its extensions.
         sources: C files of the board, relative to its folder.
-        port: C file that drives its serial port, relative to its folder.
+        port: C file that drives its serial port, relative to its folder, where semihosting can take its place; a
+            board without it drives its port in its own sources.
         qemu: how to emulate it; None if only the real board exists.
     """
 
@@ -42,7 +43,7 @@ class Board(Frozen):
     target: str
     cpu: str
     sources: tuple[str, ...]
-    port: str
+    port: str | None = None
     qemu: Emulation | None = None
 
     @property

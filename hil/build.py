@@ -15,7 +15,7 @@ from nmbrl.targets.files import write_bytes
 FIRMWARE = Path(__file__).parent / "firmware"
 # -ffp-contract=off keeps every product rounded on its own: the planner computes what the host's build computes.
 FLAGS = (
-    *("-std=c99", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-nostdlib"),
+    *("-std=c99", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-unwind-tables", "-ffp-contract=off"),
     *("-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
 SOURCES = ("frame.c", "loop.c", "main.c", "libc/string.c")
@@ -47,7 +47,10 @@ def build_firmware(
         NmbrlError: if the compiler is missing or refuses the sources.
     """
     sources = [FIRMWARE / name for name in SOURCES] + [board.folder / name for name in board.sources]
-    sources.append(BOARDS / "semihosting" / "port.c" if semihosting else board.folder / board.port)
+    if board.port is not None:
+        sources.append(BOARDS / "semihosting" / "port.c" if semihosting else board.folder / board.port)
+    elif semihosting:
+        raise NmbrlError(f"{board.name} talks through its UART only")
     includes = [FIRMWARE, BOARDS / "cortex_m", BOARDS / "cmsdk"]
     system = [FIRMWARE / "libc"]
     if model is None:

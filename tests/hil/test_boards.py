@@ -14,9 +14,10 @@ from nmbrl.hil.qemu import QemuLink
 from nmbrl.targets.errors import NmbrlError
 
 EMULATED = [name for name in board_names() if find_board(name).qemu]
+PORTS = [(name, "uart") for name in EMULATED] + [(name, "fifo") for name in EMULATED if find_board(name).port]
 
 
-@pytest.fixture(scope="module", params=[(name, port) for name in EMULATED for port in ("uart", "fifo")], ids="-".join)
+@pytest.fixture(scope="module", params=PORTS, ids="-".join)
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     name, port = request.param
     board = find_board(name)
@@ -25,8 +26,8 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     link.close()
 
 
-def test_there_are_three_boards() -> None:
-    assert {"mps2-an386", "mps2-an500", "mps3-an547"} <= set(EMULATED)
+def test_the_template_is_a_board_too() -> None:
+    assert {"mps2-an386", "mps2-an500", "mps3-an547", "template"} == set(EMULATED)
 
 
 def test_introduces_itself(client: Client) -> None:
