@@ -33,5 +33,9 @@ types: $(STAMP)
 test: lint types
 	$(BIN)/pytest
 
+# Trainings that are finished are kept: remove benchmarks/results to measure anew.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/learning_curves.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import torch
 from ai_edge_litert.tools import flatbuffer_utils
 
 from nmbrl.convert.quiet import quiet
+from nmbrl.convert.tflite_rewrite import rewrite
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.train.deployed import DeployedModel
 
@@ -23,7 +24,8 @@ def lower(model: DeployedModel, function: str) -> bytes:
     inputs = tuple(torch.zeros(1, size) for size in interface.input_sizes(function).values())
     try:
         with quiet():
-            content = bytes(litert_torch.convert(model.core(function).eval(), inputs).model_content())
+            module = rewrite(model.core(function).eval(), inputs)
+            content = bytes(litert_torch.convert(module, inputs).model_content())
     except Exception as error:  # the converter raises whatever its passes raise
         raise NmbrlError(f"{function} cannot be lowered to TFLite: {_reason(error)}") from error
     names = list(interface.input_sizes(function)), list(interface.output_sizes(function))

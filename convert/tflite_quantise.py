@@ -1,5 +1,6 @@
 """Float .tflite models to full-integer int8 ones whose named quantities share one scale and zero point."""
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from nmbrl.targets.tflite_batch import set_batch
 
 DTYPES: dict[int, Literal["int8", "int32"]] = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
 OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+# Inputs beyond which an int8 kernel gives 0 or 1: half a step of 1/128 (tanh) or 1/256 (sigmoid) away from it.
+SATURATION = {"TANH": float(np.arctanh(1 - 1 / 256)), "LOGISTIC": float(np.log(511))}
 
 Quantised = dict[str, tuple[bytes, Function]]
 
@@ -41,7 +44,10 @@ def quantise_functions(
     Raises:
         NmbrlError: if a model keeps floats, or a quantity cannot have one scale.
     """
-    inner = {function: _inner_ranges(content, samples.inputs[function]) for function, content in floats.items()}
+    inner = {
+        function: _clip_saturating(content, _inner_ranges(content, samples.inputs[function]))
+        for function, content in floats.items()
+    }
     quantised = _quantise_all(interface, floats, inner, ranges)
     fixed = _fixed_by_kernels(interface, quantised)
     if fixed:
@@ -106,6 +112,29 @@ def _inner_ranges(content: bytes, inputs: dict[str, Array]) -> dict[str, Range]:
     return ranges
 
 
+def _clip_saturating(content: bytes, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Narrow the range of what only saturating kernels read to where they still tell values apart."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = model.subgraphs[0]
+    readers: dict[int, set[str]] = {}
+    for operator in graph.operators:
+        for index in operator.inputs:
+            readers.setdefault(int(index), set()).add(_operator_name(model, operator))
+    clipped = dict(ranges)
+    for index, names in readers.items():
+        name = graph.tensors[index].name.decode()
+        if len(names) == 1 and names <= SATURATION.keys() and index not in (*graph.inputs, *graph.outputs):
+            limit = SATURATION[next(iter(names))]
+            low, high = np.clip((ranges[name].low, ranges[name].high), -limit, limit)
+            clipped[name] = Range(float(low), float(high))
+    return clipped
+
+
+def _operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
 def _activations(content: bytes) -> dict[str, int]:
     """Names and indices of the tensors that enter a model or come out of an operator."""
     graph = flatbuffer_utils.read_model_from_bytearray(bytearray(content)).subgraphs[0]
@@ -119,7 +148,7 @@ def _quantise_all(
     quantised = {}
     for function, content in floats.items():
         boundary = _boundary_ranges(interface, function, content, ranges)
-        quantised[function] = _quantise(function, content, {**inner[function], **boundary})
+        quantised[function] = _quantise(function, content, _joined(content, {**inner[function], **boundary}))
     return quantised
 
 
@@ -132,6 +161,18 @@ def _boundary_ranges(interface: Interface, function: str, content: bytes, ranges
             name = graph.tensors[index].name.decode()
             found[name] = ranges[quantity(interface, function, name.removesuffix(":out"), output)]
     return found
+
+
+def _joined(content: bytes, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Give a concatenation exactly the range of its parts, so that the widest needs no requantising."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    tensors = model.subgraphs[0].tensors
+    joined = dict(ranges)
+    for operator in model.subgraphs[0].operators:
+        if _operator_name(model, operator) == "CONCATENATION":
+            parts = [joined[tensors[index].name.decode()] for index in operator.inputs]
+            joined[tensors[operator.outputs[0]].name.decode()] = functools.reduce(Range.union, parts)
+    return joined
 
 
 def _quantise(function: str, content: bytes, ranges: dict[str, Range]) -> tuple[bytes, Function]:
@@ -175,8 +216,7 @@ def _describe(function: str, content: bytes) -> Function:
     for operator in graph.operators:
         for index in (*operator.inputs, *operator.outputs):
             if index >= 0 and graph.tensors[index].type not in DTYPES:
-                code = model.operatorCodes[operator.opcodeIndex]
-                name = OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+                name = _operator_name(model, operator)
                 raise NmbrlError(f"{function} cannot be int8 throughout: {name} is not quantised")
 
     def tensors(indices: list[int]) -> tuple[Tensor, ...]:

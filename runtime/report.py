@@ -4,9 +4,11 @@ import os
 import platform
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmbrl.runtime.closed_loop import Progress
 from nmbrl.runtime.evaluation import evaluate, versions
 from nmbrl.runtime.fidelity import HORIZONS
 from nmbrl.runtime.report_document import Report, Row
@@ -39,7 +41,12 @@ class Settings:
         return f"--planner {self.planner} --episodes {self.episodes} --seed {self.seed}"
 
 
-def make_report(paths: Sequence[Path], settings: Settings, say: Callable[[str], None] = lambda line: None) -> Report:
+def make_report(
+    paths: Sequence[Path],
+    settings: Settings,
+    say: Callable[[str], None] = lambda line: None,
+    watch: Callable[[int], AbstractContextManager[Progress | None]] = lambda episodes: nullcontext(),
+) -> Report:
     """Evaluate runs and bundles of one environment.
 
     What cannot be opened or run is named in `Report.failures`; everything else is still evaluated.
@@ -48,6 +55,7 @@ def make_report(paths: Sequence[Path], settings: Settings, say: Callable[[str], 
         paths: directories of runs and bundles.
         settings: how to evaluate.
         say: told what is being done, a line at a time.
+        watch: shows the progress of so many episodes; see `nmbrl.runtime.progress.episode_progress`.
 
     Raises:
         NmbrlError: if nothing could be evaluated, or the models are of different environments.
@@ -64,7 +72,10 @@ def make_report(paths: Sequence[Path], settings: Settings, say: Callable[[str], 
         for subject in sorted(subjects, key=_float_first):
             say(f"{subject.name}: {settings.episodes} native and {settings.episodes} varied episodes")
             try:
-                evaluation = evaluate(subject.executor, settings.planner, settings.episodes, settings.seed)
+                with watch(2 * settings.episodes) as progress:
+                    evaluation = evaluate(
+                        subject.executor, settings.planner, settings.episodes, settings.seed, progress=progress
+                    )
                 recorded = recording or record(subject, evaluation, subject.executor.target in FLOAT_TARGETS)
                 command = f"nmbrl-run {shlex.quote(str(subject.path))} {settings.arguments}"
                 rows[subject.name] = make_row(subject, evaluation, recorded, command)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.planners import PLANNERS
+from nmbrl.runtime.progress import episode_progress
 from nmbrl.runtime.report import Settings, make_report
 from nmbrl.runtime.report_document import Report
 from nmbrl.runtime.report_text import PLAIN_WIDTH, print_report
@@ -29,7 +30,8 @@ def main(
 ) -> None:
     """Evaluate every RUN and BUNDLE on the same episodes and report return, cost and fidelity, a row each."""
     render = _renderer() if out is not None else None
-    report = make_report(models, Settings(episodes, seed, planner), lambda line: click.echo(line, err=True))
+    settings = Settings(episodes, seed, planner)
+    report = make_report(models, settings, lambda line: click.echo(line, err=True), episode_progress)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     print_report(report, Console(width=width))
     if json_file is not None:

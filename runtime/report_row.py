@@ -228,7 +228,7 @@ def _open_loop(executor: Executor, recording: Recording, states: list[Array]) ->
 def _provenance(subject: Subject) -> dict[str, str]:
     bundle = subject.bundle
     if bundle is None:
-        return {"run": str(subject.path)}
+        return subject.executor.provenance
     source = bundle.provenance
     options = ", ".join(f"{name} {value}" for name, value in source.options.items())
     return {

@@ -2,10 +2,12 @@
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nmbrl.targets.bundle import Bundle, Function
+from nmbrl.targets.c_planner import CPlanner, memory_flags
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.integers import Int8, dequantise, quantise
 from nmbrl.targets.interface import Array, Executor, Interface
@@ -52,18 +54,24 @@ class CExecutor(Executor):
         interface: shapes and constants of the model.
         macs: multiply-accumulates of one call of each function for one sample.
         functions: tensors of each function.
-        library: the compiled sources.
+        sources: content of every source file, by name.
+
+    Raises:
+        NmbrlError: if the sources cannot be compiled.
     """
 
     def __init__(
-        self, interface: Interface, macs: dict[str, int], functions: dict[str, Function], library: Path
+        self, interface: Interface, macs: dict[str, int], functions: dict[str, Function], sources: dict[str, str]
     ) -> None:
         super().__init__("c", interface, macs)
-        self.library = CLibrary(library, interface)
+        self.sources = sources
+        self.library = CLibrary(build_library(sources), interface)
         self._functions = functions
-        self._segments = {t.name: t for f in functions.values() for t in f.inputs if t.name not in ("a", "o")}
-        # A segment that no function reads is carried along with any scale.
-        self._given = {**self._segments, **{t.name: t for f in functions.values() for t in f.inputs}}
+        self._given = {tensor.name: tensor for function in functions.values() for tensor in function.inputs}
+        for output, source in (pair for passed in interface.aliases.values() for pair in passed.items()):
+            for name, other in ((output, source), (source, output)):
+                if other in self._given:
+                    self._given.setdefault(name, self._given[other])
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """Evaluate one core function; see `Executor.call`."""
@@ -81,6 +89,24 @@ class CExecutor(Executor):
             made |= self.interface.split(made.pop("next"))  # type: ignore[arg-type,operator]
         return made
 
+    def quantise_state(self, state: Array) -> Int8:
+        """Return flat states (batch, state_size) as the integers they stand for."""
+        segments = self.interface.split(state)
+        return np.concatenate([quantise(segments[s.name], self._given[s.name]) for s in self.interface.state], axis=1)
+
+    def open_planner(self, method: str, options: dict[str, Any]) -> CPlanner:
+        """Return a planner that runs in C, with memory of its own.
+
+        Args:
+            method: ``policy``, ``shooting``, ``cem`` or ``mppi``.
+            options: fields of `nmbrl.targets.c_planner.Options`.
+
+        Raises:
+            NmbrlError: if an option is out of range.
+        """
+        library = build_library(self.sources, memory_flags(options))
+        return CPlanner(library, method, options, self.interface.state_size, self.interface.task.action_size)
+
 
 def open_executor(path: Path, bundle: Bundle) -> CExecutor:
     """Build and open a C bundle that was read and verified: its code runs in this process.
@@ -89,4 +115,4 @@ def open_executor(path: Path, bundle: Bundle) -> CExecutor:
         NmbrlError: if it cannot be compiled.
     """
     sources = {Path(name).name: (path / name).read_text() for name in bundle.files if name.endswith((".c", ".h"))}
-    return CExecutor(bundle.interface, bundle.measured["macs"], dict(bundle.functions), build_library(sources))
+    return CExecutor(bundle.interface, bundle.measured["macs"], dict(bundle.functions), sources)

@@ -115,8 +115,7 @@ def loihi(counts: Mapping[str, float]) -> tuple[Estimate, Estimate]:
     No energy of a single operation is published for Loihi 2, so its networks are priced with Loihi 1's constants too.
 
     Args:
-        counts: ``synaptic_operations``, ``neuron_updates`` and ``messages`` (spikes sent, one for each core that
-            receives it).
+        counts: ``synaptic_operations``, ``neuron_updates`` and ``messages`` (spikes sent).
     """
     synaptic, updates, messages = (counts[name] for name in ("synaptic_operations", "neuron_updates", "messages"))
     synapses = synaptic * LOIHI_SYNAPTIC_OPERATION

@@ -145,6 +145,7 @@ class Executor(ABC):
     Attributes:
         counts: totals since the start or the last ``clear()``: calls of a function (one a sample), and whatever a
             target counts besides (``synaptic_operations``, ``messages``, ``neuron_updates``).
+        provenance: where the model comes from, by label, as far as whoever opened it knows.
     """
 
     def __init__(self, target: str, interface: Interface, macs: dict[str, int]) -> None:
@@ -152,6 +153,7 @@ class Executor(ABC):
         self.interface = interface
         self.macs = macs
         self.counts: Counter[str] = Counter()
+        self.provenance: dict[str, str] = {}
 
     @abstractmethod
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:

@@ -45,3 +45,14 @@ def test_deploy_side_says_what_a_run_needs(deploy_python: Path, tmp_path: Path) 
     done = subprocess.run([deploy_python, "-c", script, tmp_path], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
     assert "needs PyTorch: pip install 'nmbrl[train]'" in done.stderr
+
+
+def test_templates_are_installed(deploy_python: Path) -> None:
+    script = """
+from importlib.resources import files
+import nmbrl.runtime
+missing = [n for n in ("report.html", "report.css") if not (files(nmbrl.runtime) / "templates" / n).is_file()]
+assert not missing, missing
+"""
+    done = subprocess.run([deploy_python, "-c", script], capture_output=True, text=True, cwd=deploy_python.parent)
+    assert done.returncode == 0, done.stderr

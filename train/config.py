@@ -4,8 +4,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nmbrl.train.models.mlp import Activation
-
 
 class Settings(BaseModel):
     """A group of settings: frozen, and an unknown name is an error."""
@@ -20,7 +18,6 @@ class LearnerConfig(Settings):
         architecture: world model, ``gru``.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
-        activation: activation of the hidden layers.
         batch_size: sequences in a world-model update.
         sequence_length: decisions in a sequence.
         starts: imagined trajectories in an actor-critic update.
@@ -41,7 +38,6 @@ class LearnerConfig(Settings):
     architecture: Literal["gru"] = "gru"
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
-    activation: Activation = "silu"
     batch_size: int = Field(default=48, ge=1)
     sequence_length: int = Field(default=10, ge=1)
     starts: int = Field(default=128, ge=1)
@@ -57,3 +53,57 @@ class LearnerConfig(Settings):
     entropy: float = Field(default=1e-3, ge=0)
     smallest_std: float = Field(default=0.1, gt=0, lt=1)
     smallest_return_scale: float = Field(default=0.03, gt=0)
+
+
+class EvaluationConfig(Settings):
+    """How the policy is judged while it trains.
+
+    Attributes:
+        interval: frames between evaluations.
+        episodes: episodes from native and as many from varied starts in each of them.
+        process: whether a second process evaluates while training goes on; the results are the same.
+    """
+
+    interval: int = Field(default=1000, ge=1)
+    episodes: int = Field(default=10, ge=1)
+    process: bool = True
+
+
+class TrainingConfig(Settings):
+    """Everything that a training depends on; it is written to ``config.yaml`` of its run.
+
+    Attributes:
+        env: Gymnasium id; DeepMind Control tasks are ``dm_control/<domain>-<task>-v0``.
+        action_repeat: physics steps (frames) that one decision lasts.
+        terminates: whether episodes can end early (other than by a time limit), so that the model predicts it.
+        seed: of everything random.
+        frames: frames to collect.
+        environments: environments that collect in lock step; the next round begins when each has ended its episode.
+        random_frames: frames of random actions before the policy collects.
+        random_correlation: of successive random actions.
+        warmup_updates: updates on the random episodes before the policy collects.
+        updates_per_decision: updates for each decision that is collected afterwards.
+        longest_episode: decisions after which an episode is cut off.
+        capacity: decisions in memory that updates draw from; the oldest episodes drop out.
+        calibration_episodes: newest episodes kept in ``calibration.npz`` for conversions.
+        checkpoint_seconds: least time between two checkpoints; a killed training repeats what follows the last one.
+        evaluation: how the policy is judged.
+        learner: what learns.
+    """
+
+    env: str
+    action_repeat: int = Field(default=1, ge=1)
+    terminates: bool = True
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    frames: int = Field(default=100_000, ge=1)
+    environments: int = Field(default=1, ge=1)
+    random_frames: int = Field(default=5000, ge=1)
+    random_correlation: float = Field(default=0.8, ge=0, lt=1)
+    warmup_updates: int = Field(default=500, ge=0)
+    updates_per_decision: float = Field(default=2.0, ge=0)
+    longest_episode: int = Field(default=2000, ge=1)
+    capacity: int = Field(default=1_000_000, ge=1)
+    calibration_episodes: int = Field(default=8, ge=1)
+    checkpoint_seconds: float = Field(default=10.0, ge=0)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    learner: LearnerConfig = LearnerConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ class Rollout:
     spread: Tensor
     rewards: Tensor
     continues: Tensor
+
+
+# (start (batch, state_size), noise (horizon, batch, action_size)) -> rollout.
+Imagination = Callable[[Tensor, Tensor], Rollout]
 
 
 class Explorer(nn.Module):

@@ -19,7 +19,7 @@ Batch = Mapping[str, Array]
 
 def build_model(config: LearnerConfig, task: Task, terminates: bool) -> TrainableModel:
     """Make the untrained model that `config` asks for, without scales (as deployed)."""
-    return Gru(task, terminates, config.discount, config.hidden_size, config.width, config.activation)
+    return Gru(task, terminates, config.discount, config.hidden_size, config.width)
 
 
 class Learner:
@@ -49,6 +49,7 @@ class Learner:
             )
         self.slow_critic = copy.deepcopy(self.live.critic).requires_grad_(False)
         self._average = copy.deepcopy(self.live).requires_grad_(False)
+        self._imagine = self.live.imagination(self.explorer)
         self._deployed: TrainableModel | None = None
         self._world = self.live.world_parameters()
         self._policy = [*self.live.policy.parameters(), *self.explorer.parameters()]
@@ -193,7 +194,7 @@ class Learner:
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
-            rollout = self.live.roll_out(self.explorer, start, noise)
+            rollout = self._imagine(start, noise)
             values = self.slow_critic(rollout.states).squeeze(-1)
         _require(self._world, True)
         discounts = config.discount * rollout.continues

@@ -114,9 +114,6 @@ class _Boundary:
             "CLIP": float_literal(interface.normalisation.clip),
             "MAX_BATCH": MAX_BATCH,
             "SCRATCH_BYTES": printer.scratch * MAX_BATCH,
-            "DENSE_LAYERS": len(printer.dense),
-            "DENSE_COLUMNS": max((columns for _, columns in printer.dense), default=1),
-            "DENSE_BLOCKS": sum(-(-r // 16) * -(-c // 4) for r, c in printer.dense),
         }
         quantised = {
             "OBSERVATION": self.quantity("o"),

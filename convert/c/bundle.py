@@ -11,7 +11,6 @@ from nmbrl.convert.c.memory import memory_map
 from nmbrl.convert.c.verify import count_differences
 from nmbrl.targets.bundle import Bundle, Function, read_bundle, write_bundle
 from nmbrl.targets.c import CExecutor
-from nmbrl.targets.compiler import build_library
 from nmbrl.targets.errors import NmbrlError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def convert_bundle(path: Path, out: Path, progress: Progress = lambda message: N
     }
     texts = {"model.h": sources.header, "model.c": sources.source, **runtime_sources()}
     progress("build")
-    executor = CExecutor(source.interface, macs, records, build_library(texts))
+    executor = CExecutor(source.interface, macs, records, texts)
     progress("verify")
     differences = count_differences(executor, models, source.functions)
     if any(differences.values()):

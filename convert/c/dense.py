@@ -3,9 +3,11 @@
 import numpy as np
 
 from nmbrl.convert.c.elementwise import clamp_limits
-from nmbrl.convert.c.fixed_point import INT32, Multiplier, quantise_multiplier
+from nmbrl.convert.c.fixed_point import Multiplier, quantise_multiplier
 from nmbrl.convert.c.model import OperatorInfo, TensorInfo, require
 
+# Rounding after a shift adds half a step of it, at most 2^30, to a 32-bit number.
+LARGEST = 1 << 30
 Layer = tuple[np.ndarray, np.ndarray, tuple[Multiplier, ...], int, int, int]
 
 
@@ -35,7 +37,7 @@ def resolve_dense(
         b = bias.data.reshape(-1).astype(np.int64)
     b = b - source.zero_point * w.sum(axis=1)
     largest = int((np.abs(b) + 128 * np.abs(w).sum(axis=1)).max())
-    require(largest <= INT32.max, operator, "could overflow 32 bits")
+    require(largest < LARGEST, operator, f"can have sums of {largest}, more than {LARGEST}")
     return (
         weights.data, b.astype(np.int32), _factors(source, weights, output), output.zero_point,
         *clamp_limits(operator, 0, output),

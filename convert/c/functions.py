@@ -19,20 +19,18 @@ class Printer:
     Attributes:
         constants: what they share.
         plans: scratch memory of each function, by name.
-        dense: rows and columns of every dense layer, in the order of their index.
     """
 
     def __init__(self) -> None:
         self.constants = Constants()
         self.plans: dict[str, Plan] = {}
-        self.dense: list[tuple[int, int]] = []
         self._layers: list[str] = []
         self._layer_names: dict[str, str] = {}
 
     @property
     def scratch(self) -> int:
         """Bytes of scratch memory of a row."""
-        return max([1, *(plan.row_size for plan in self.plans.values())])
+        return max((plan.row_size for plan in self.plans.values()), default=0)
 
     def function(self, lowered: Lowered) -> list[str]:
         """Return the definition of ``static void <name>_rows(...)``: a pointer and a stride for every operand."""
@@ -105,10 +103,7 @@ class Printer:
             f"{weights}, {bias}, {multiplier}, {shift}, {table}, {rows}, {columns}, "
             f"{step.zero_point}, {step.low}, {step.high}, {int(max(shifts) > 0)}"
         )
-        known = len(self._layer_names)
-        layer = self._layer("dense", name, f"{fields}, {len(self.dense)}")
-        if len(self._layer_names) > known:
-            self.dense.append((rows, columns))
+        layer = self._layer("dense", name, fields)
         return f"dense(&{layer}"
 
     @_kernel.register
@@ -144,8 +139,8 @@ class Printer:
 
 
 def scratch_definition(printer: Printer) -> str:
-    """Return the definition of the memory that all functions share."""
-    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH];"
+    """Return the definition of the memory that all functions share, empty if they need none."""
+    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH];" if printer.scratch else ""
 
 
 def float_literal(value: float) -> str:

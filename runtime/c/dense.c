@@ -1,9 +1,10 @@
 #include "nmbrl_fixed_point.h"
 #include "nmbrl_kernels.h"
+#include "nmbrl_target.h"
 
-/* The definition of every other version: a pair of rows at a time, as the weights lie. */
-void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
-                 size_t n) {
+/* A pair of rows at a time, as the weights lie. */
+void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y,
+                          size_t y_stride, size_t n) {
     const nmbrl_dense_layer l = *layer;
     for (size_t sample = 0; sample < n; ++sample, x += x_stride, y += y_stride) {
         const int8_t *w = l.weights;
@@ -24,3 +25,10 @@ void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_strid
         }
     }
 }
+
+#if NMBRL_USE_PORTABLE
+void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
+                 size_t n) {
+    nmbrl_dense_portable(layer, x, x_stride, y, y_stride, n);
+}
+#endif

@@ -1,6 +1,8 @@
 #include "nmbrl_fixed_point.h"
 #include "nmbrl_kernels.h"
+#include "nmbrl_target.h"
 
+#if NMBRL_USE_PORTABLE
 void nmbrl_multiply(const nmbrl_multiply_layer *layer, const int8_t *a, size_t a_stride, const int8_t *b,
                     size_t b_stride, int8_t *y, size_t y_stride, size_t n) {
     const nmbrl_multiply_layer l = *layer;
@@ -12,3 +14,4 @@ void nmbrl_multiply(const nmbrl_multiply_layer *layer, const int8_t *a, size_t a
         }
     }
 }
+#endif

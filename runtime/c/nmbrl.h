@@ -17,6 +17,7 @@
  *   NMBRL_ACTION_SIZE       elements of an action
  *   NMBRL_DISCRETE          1 if actions are one-hot, 0 if they are boxes [-1, 1]
  *   NMBRL_TERMINATES        1 if episodes can end early, so that imagine gives a probability of continuing
+ *   NMBRL_DECODES           1 if the observation that a state stands for is computed
  *   NMBRL_DISCOUNT          discount of one decision (float)
  *   NMBRL_MAX_BATCH         rows that the scratch memory is planned for; longer batches are done in pieces
  *   NMBRL_MODEL_HASH        SHA-256 of the .tflite files, 64 hexadecimal digits (string)
@@ -38,6 +39,11 @@ void nmbrl_act(const int8_t *state, int8_t *action, size_t n);
 
 /* States -> values (n). */
 void nmbrl_value(const int8_t *state, int8_t *value, size_t n);
+
+#if NMBRL_DECODES
+/* States -> normalised observations. */
+void nmbrl_decode(const int8_t *state, int8_t *observation, size_t n);
+#endif
 
 /* --- The boundary: one row of real values to int8 and back ----------------------------------------------------- */
 
@@ -98,15 +104,15 @@ typedef struct {
     nmbrl_method method;
     nmbrl_options options;
     uint64_t seed;
-    uint32_t decisions;   /* decisions since the reset: the counter of the random numbers */
-    uint32_t fallbacks;   /* of those, decisions in which the policy's plan was kept */
-    int8_t state[NMBRL_STATE_SIZE];      /* belief */
-    int8_t last_action[NMBRL_ACTION_SIZE]; /* what was decided last, quantised */
-    int warm;             /* whether last_plan holds the plan of the decision before */
+    uint32_t decisions; /* decisions since the reset: the counter of the random numbers */
+    uint32_t fallbacks; /* of those, decisions in which the policy's plan was kept */
+    int8_t state[NMBRL_STATE_SIZE]; /* belief */
+    int warm; /* whether last_plan holds the plan of the decision before */
     nmbrl_plan_row last_plan[NMBRL_MAX_HORIZON];
+    nmbrl_plan_row policy_plan[NMBRL_MAX_HORIZON];
     nmbrl_plan_row mean[NMBRL_MAX_HORIZON]; /* discrete: probabilities */
     nmbrl_plan_row std[NMBRL_MAX_HORIZON];
-    /* Elites first, then fresh samples; one more for the plan in the middle. */
+    /* Elites first, then fresh samples. */
     nmbrl_plan_row plans[NMBRL_MAX_ELITES + NMBRL_MAX_SAMPLES][NMBRL_MAX_HORIZON];
     float scores[NMBRL_MAX_ELITES + NMBRL_MAX_SAMPLES];
     float discounts[NMBRL_MAX_SAMPLES];
@@ -134,5 +140,9 @@ void nmbrl_update(nmbrl_planner *planner, const float *action, const float *obse
 
 /* Decides: writes a valid action (NMBRL_ACTION_SIZE) for the belief. */
 void nmbrl_plan(nmbrl_planner *planner, float *action);
+
+/* For callers in other languages: the size of a planner, and its belief, to read or to set. */
+size_t nmbrl_planner_bytes(void);
+int8_t *nmbrl_belief(nmbrl_planner *planner);
 
 #endif

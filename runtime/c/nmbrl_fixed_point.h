@@ -9,12 +9,10 @@ static inline int32_t nmbrl_doubling_high(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31);
 }
 
-/* x / 2^bits to nearest, ties away from zero; 0 <= bits <= 31. */
+/* x / 2^bits to nearest, ties away from zero; 0 <= bits <= 31, |x| < 2^30. */
 static inline int32_t nmbrl_shift_right(int32_t x, int bits) {
     const int32_t half = (int32_t)((1u << bits) >> 1);
-    /* -1 for negative x, unless nothing is shifted; no carry leaves 32 bits as |x| is below 2^31 - 2^30. */
-    const int64_t rounded = (int64_t)x + half + (bits > 0 ? x >> 31 : 0);
-    return (int32_t)(rounded >> bits);
+    return (x + half + ((x >> 31) & -(bits > 0))) >> bits;
 }
 
 /* x * multiplier * 2^(shift - 31); -31 <= shift <= 31, bits that a positive shift moves out are lost. */

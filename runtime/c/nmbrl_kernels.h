@@ -2,7 +2,7 @@
  *
  * Integers are those of TensorFlow Lite Micro. A factor is multiplier * 2^(shift - 31), applied with two roundings
  * (nmbrl_fixed_point.h). Tables of int8 are indexed by the bit pattern of an int8: 0 .. 127, then -128 .. -1.
- * Outputs must not overlap inputs.
+ * Outputs must not overlap inputs, except that nmbrl_map may work in place.
  */
 #ifndef NMBRL_KERNELS_H
 #define NMBRL_KERNELS_H
@@ -26,10 +26,13 @@ typedef struct {
     uint16_t columns;
     int8_t zero_point, low, high;
     uint8_t shifts_left; /* 1 if any shift is positive */
-    uint16_t index;      /* of this layer among all of the model's */
 } nmbrl_dense_layer;
 
 void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride, size_t n);
+
+/* The same, in plain C: the definition of every other version. */
+void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
+                          size_t n);
 
 /* y = table[clamp(zero_point + (A[a] + B[b]) * factor)] with tables of rescaled addends; shift is at most 0. */
 typedef struct {

@@ -20,6 +20,9 @@ static int32_t one_over_one_plus(int32_t a) {
     return saturating_left(x, 1);
 }
 
+/* x / 2^bits to nearest, ties upwards, for x >= 0 and bits > 0. */
+static int32_t shift_right(int32_t x, int bits) { return (int32_t)(((uint32_t)x + (1u << (bits - 1))) >> bits); }
+
 static int leading_zeros(uint32_t x) {
     int count = 0;
     for (uint32_t bit = 1u << 31; bit && !(x & bit); bit >>= 1) ++count;
@@ -32,13 +35,13 @@ void nmbrl_softmax(const int32_t *exponentials, size_t size, const int8_t *x, si
         int largest = -128;
         for (size_t i = 0; i < size; ++i) largest = x[i] > largest ? x[i] : largest;
         uint32_t sum = 0;
-        for (size_t i = 0; i < size; ++i) sum += (uint32_t)nmbrl_shift_right(exponentials[largest - x[i]], SUM_BITS);
+        for (size_t i = 0; i < size; ++i) sum += (uint32_t)shift_right(exponentials[largest - x[i]], SUM_BITS);
         const int headroom = leading_zeros(sum);
         const int32_t scale = one_over_one_plus((int32_t)((sum << headroom) - (1u << 31)));
         const int bits = SUM_BITS - headroom + 31 - 8;
         for (size_t i = 0; i < size; ++i) {
             const int32_t product = nmbrl_doubling_high(scale, exponentials[largest - x[i]]);
-            y[i] = nmbrl_clamp(nmbrl_shift_right(product, bits) - 128, -128, 127);
+            y[i] = nmbrl_clamp(shift_right(product, bits) - 128, -128, 127);
         }
     }
 }

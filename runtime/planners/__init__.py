@@ -7,18 +7,31 @@ from pydantic import ValidationError
 from nmbrl.runtime.planners.base import Planner, PlannerOptions
 from nmbrl.runtime.planners.cem import CEM
 from nmbrl.runtime.planners.mppi import MPPI
+from nmbrl.runtime.planners.native import Native
 from nmbrl.runtime.planners.policy import Policy
 from nmbrl.runtime.planners.shooting import Shooting
+from nmbrl.targets.c import CExecutor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Executor
 
 PLANNERS: dict[str, type[Planner]] = {"policy": Policy, "cem": CEM, "mppi": MPPI, "shooting": Shooting}
 
-__all__ = ["CEM", "MPPI", "PLANNERS", "Planner", "PlannerOptions", "Policy", "Shooting", "make_options", "make_planner"]
+__all__ = [
+    "CEM",
+    "MPPI",
+    "PLANNERS",
+    "Native",
+    "Planner",
+    "PlannerOptions",
+    "Policy",
+    "Shooting",
+    "make_options",
+    "make_planner",
+]
 
 
 def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
-    """Make a planner by name.
+    """Make a planner by name; a C bundle brings its own, which choose what the device chooses.
 
     Args:
         name: one of `PLANNERS`.
@@ -30,7 +43,10 @@ def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
     """
     if name not in PLANNERS:
         raise NmbrlError(f"there is no planner {name!r}; choose from {', '.join(PLANNERS)}")
-    return PLANNERS[name](executor, make_options(**options))
+    chosen = make_options(**options)
+    if isinstance(executor, CExecutor):
+        return Native(executor, name, chosen)
+    return PLANNERS[name](executor, chosen)
 
 
 def make_options(**options: Any) -> PlannerOptions:

@@ -4,14 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from nmbrl.targets.interface import Interface, Normalisation, Segment, Task
-from nmbrl.train.models.mlp import ACTIVATIONS, Activation, Mlp, macs
+from nmbrl.train.imagination import Explorer, Imagination
+from nmbrl.train.models.gru_rollout import FastImagination
+from nmbrl.train.models.mlp import Mlp, macs
 from nmbrl.train.models.trainable import ModelLoss, Scales, TrainableModel
 
 
 class Gru(TrainableModel):
     """Normalised observation x and recurrent state h; both are what the policy and the value read.
 
-    ``e = f(E [x, a])``, ``h' = GRU(e, h)`` (equations of `torch.nn.GRU`), ``[delta, r, c] = head([h', e])``,
+    ``e = SiLU(E [x, a])``, ``h' = GRU(e, h)`` (equations of `torch.nn.GRU`), ``[delta, r, c] = head([h', e])``,
     ``x' = x + delta``. Observing gives the same h', and x' is the observation itself.
 
     Args:
@@ -20,7 +22,6 @@ class Gru(TrainableModel):
         discount: discount factor of one decision.
         hidden_size: size of h.
         width: size of every hidden layer.
-        activation: activation of every hidden layer.
     """
 
     def __init__(
@@ -30,19 +31,17 @@ class Gru(TrainableModel):
         discount: float,
         hidden_size: int = 64,
         width: int = 64,
-        activation: Activation = "silu",
     ) -> None:
         super().__init__()
         observations, actions = task.observation_size, task.action_size
         self.hidden_size = hidden_size
-        self.activation = activation
         self.embedding = nn.Linear(observations + actions, width)
         self.gru_input = nn.Linear(width, 3 * hidden_size)
         self.gru_hidden = nn.Linear(hidden_size, 3 * hidden_size)
-        self.head = Mlp(hidden_size + width, (width,), observations + 1 + terminates, activation)
+        self.head = Mlp(hidden_size + width, (width,), observations + 1 + terminates)
         state_size = observations + hidden_size
-        self.policy = Mlp(state_size, (width, width), actions, activation, initial_gain=0.01)
-        self.critic = Mlp(state_size, (width, width), 1, activation, initial_gain=0.01)
+        self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
+        self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
         self.box = task.action_kind == "box"
         self.interface = Interface(
             architecture="gru",
@@ -87,7 +86,7 @@ class Gru(TrainableModel):
         return (self.critic(torch.cat(inputs, -1)),)
 
     def _embed(self, x: Tensor, a: Tensor) -> Tensor:
-        return ACTIVATIONS[self.activation](self.embedding(torch.cat([x, a], -1)))
+        return nn.functional.silu(self.embedding(torch.cat([x, a], -1)))
 
     def _recur(self, embedded: Tensor, h: Tensor) -> Tensor:
         size = self.hidden_size
@@ -127,10 +126,14 @@ class Gru(TrainableModel):
                 prediction[..., size + 1], continues, weight=valid, reduction="sum"
             )
             losses["continue"] = log_likelihood / valid.sum()
-        states = torch.cat([observations, hidden], -1).detach()
-        alive = torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1) > 0
-        metrics = {f"model/{name}": value.detach() for name, value in losses.items()}
-        return ModelLoss(losses, states[alive], metrics | {"model/dimension_error": mean_error[:size].detach()})
+        states = torch.cat([observations, hidden], -1).detach().flatten(0, 1)
+        if self.interface.terminates:
+            states = states[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
+        return ModelLoss(losses, states, {"model/dimension_error": mean_error[:size].detach()})
+
+    def imagination(self, explorer: Explorer) -> Imagination:
+        """Return what imagines with this model; see `TrainableModel.imagination`."""
+        return super().imagination(explorer) if explorer.discrete else FastImagination(self, explorer)
 
     def _recur_sequence(self, embedded: Tensor) -> Tensor:
         """Return h' of every step (batch, length, hidden_size) from h = 0, by PyTorch's own loop."""

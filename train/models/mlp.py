@@ -1,13 +1,7 @@
 """Multi-layer perceptrons of deployable operations, and linear layers whose output scale folds away."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
-
-Activation = Literal["tanh", "relu", "silu"]
-
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "silu": nn.functional.silu}
 
 
 class ScaledLinear(nn.Linear):
@@ -38,21 +32,19 @@ class ScaledLinear(nn.Linear):
 
 
 class Mlp(nn.Module):
-    """Linear layers with an activation after each hidden one.
+    """Linear layers with SiLU (x sigmoid(x)) after each hidden one.
+
+    Tanh and ReLU are cheaper in int8, but reached 610 to 760 on cartpole-swingup where SiLU reached 830.
 
     Args:
         inputs: size of the input.
         hidden: sizes of the hidden layers.
         outputs: size of the output.
-        activation: name in `ACTIVATIONS`.
         initial_gain: factor on the initial weights of the output layer, whose bias starts at 0.
     """
 
-    def __init__(
-        self, inputs: int, hidden: tuple[int, ...], outputs: int, activation: Activation, initial_gain: float = 1.0
-    ) -> None:
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, initial_gain: float = 1.0) -> None:
         super().__init__()
-        self.activation = activation
         sizes = (inputs, *hidden)
         self.hidden = nn.ModuleList(nn.Linear(sizes[i], sizes[i + 1]) for i in range(len(hidden)))
         self.output = ScaledLinear(sizes[-1], outputs)
@@ -63,7 +55,7 @@ class Mlp(nn.Module):
     def features(self, inputs: Tensor) -> Tensor:
         """Map (..., inputs) to the last hidden layer (..., hidden[-1])."""
         for layer in self.hidden:
-            inputs = ACTIVATIONS[self.activation](layer(inputs))
+            inputs = nn.functional.silu(layer(inputs))
         return inputs
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What the learner asks of a world model, whatever its architecture."""
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from nmbrl.targets.interface import Normalisation
 from nmbrl.train.deployed import DeployedModel
-from nmbrl.train.imagination import Explorer, Rollout, roll_out
+from nmbrl.train.imagination import Explorer, Imagination, roll_out
 from nmbrl.train.models.mlp import Mlp, ScaledLinear
 
 
@@ -68,9 +69,9 @@ class TrainableModel(DeployedModel):
     def set_scales(self, scales: Scales) -> None:
         """Take over new constants for what the networks see and give."""
 
-    def roll_out(self, explorer: Explorer, start: Tensor, noise: Tensor) -> Rollout:
-        """Imagine from `start`; architectures may do it faster than the generic way."""
-        return roll_out(self, explorer, start, noise)
+    def imagination(self, explorer: Explorer) -> Imagination:
+        """Return what imagines from (start, noise); architectures may do it faster than the generic way."""
+        return functools.partial(roll_out, self, explorer)
 
     def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,)."""

@@ -1,0 +1,25 @@
+"""Loihi: graded-spike networks in fixed point, the simulator that users run, and Lava to check it on."""
+
+from pathlib import Path
+
+from nmbrl.targets.bundle import Bundle
+from nmbrl.targets.interface import Executor
+
+
+def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Executor:
+    """Open a Loihi bundle that was read and verified.
+
+    Args:
+        path: directory of the bundle.
+        bundle: its manifest.
+        simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well) or
+            ``lava`` (Lava runs beside it and every message of every population is compared; one lane only).
+
+    Raises:
+        NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.
+    """
+    from nmbrl.targets.loihi.executor import LoihiExecutor
+    from nmbrl.targets.loihi.storage import read_network
+
+    networks = {name: read_network(path / function.file) for name, function in bundle.functions.items()}
+    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator)

@@ -1,0 +1,126 @@
+"""Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from nmbrl.targets.bundle import Function, Tensor
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Array, Executor, Interface
+from nmbrl.targets.loihi.lava.comparison import LavaComparison
+from nmbrl.targets.loihi.limits import Integers, representable
+from nmbrl.targets.loihi.network import Network
+from nmbrl.targets.loihi.simulator import Simulator
+
+SIMULATORS = ("fast", "strict", "lava")
+
+
+class LoihiExecutor(Executor):
+    """Every function is a network of its own, which keeps its state from one call to the next.
+
+    Lane i of a batch goes on from the i-th row of the last, and only changes are sent.
+    Where all thresholds are 0 a call's result does not depend on what a lane has seen before, only its counts do. With
+    larger thresholds the last changes too small to send are missing from it, within the thresholds.
+
+    Besides calls, ``counts`` has ``steps``, ``messages``, ``possible_messages`` (one a neuron and call),
+    ``synaptic_operations`` and ``neuron_updates``, all summed over the batch; the last two and ``messages`` also for
+    each population, as ``messages/<function>/<population>``.
+
+    Args:
+        interface: shapes and constants of the model.
+        macs: multiply-accumulates of one call of each function for one sample.
+        functions: inputs and outputs of each function with their scales.
+        networks: network of each function.
+        simulator: one of `SIMULATORS`.
+
+    Raises:
+        NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
+    """
+
+    def __init__(
+        self,
+        interface: Interface,
+        macs: dict[str, int],
+        functions: dict[str, Function],
+        networks: dict[str, Network],
+        simulator: str = "fast",
+    ) -> None:
+        super().__init__("loihi", interface, macs)
+        if simulator not in SIMULATORS:
+            raise NmbrlError(f"unknown simulator {simulator!r}; choose from {', '.join(SIMULATORS)}")
+        for name, function in functions.items():
+            _check(name, function, networks[name])
+        self.functions, self.networks = functions, networks
+        self._kind = simulator
+        self._simulators: dict[str, Simulator] = {}
+        self._lava: dict[str, LavaComparison] = {}
+
+    def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Evaluate one core function; see `Executor.call`.
+
+        Raises:
+            NmbrlError: in ``strict``, where a number is too wide for the chip (`WidthError`); in ``lava``, where Lava
+                fails, takes too long or differs.
+        """
+        tensors, network = self.functions[function], self.networks[function]
+        batch = len(next(iter(inputs.values())))
+        if self._kind == "lava" and batch != 1:
+            raise NmbrlError(f"Lava runs one lane, not {batch}: choose --episodes 1 and --planner policy")
+        simulator = self._simulators.get(function)
+        if simulator is None:
+            simulator = self._simulators[function] = Simulator(network, batch, self._kind == "strict")
+            if self._kind == "lava":
+                self._lava[function] = LavaComparison(network, simulator)
+        else:
+            simulator.resize(batch)
+            simulator.clear_activity()
+        values = {
+            network.inputs[tensor.name]: quantise(
+                inputs[tensor.name], tensor, network.by_name[network.inputs[tensor.name]].message_bits
+            )
+            for tensor in tensors.inputs
+        }
+        sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
+        if function in self._lava:
+            self._lava[function].check(values, sent)
+        self._count(function, simulator)
+        return {
+            tensor.name: (simulator.sent(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
+            for tensor in tensors.outputs
+        }
+
+    def close(self) -> None:
+        """End Lava where it runs."""
+        for comparison in self._lava.values():
+            comparison.close()
+
+    def _count(self, function: str, simulator: Simulator) -> None:
+        neurons = sum(population.size for population in simulator.network.populations)
+        self.counts["steps"] += simulator.network.steps * simulator.batch
+        self.counts["possible_messages"] += neurons * simulator.batch
+        for population, activity in simulator.activity.items():
+            for quantity, number in asdict(activity).items():
+                self.counts[quantity] += number
+                self.counts[f"{quantity}/{function}/{population}"] += number
+
+
+def scale(tensor: Tensor) -> float:
+    """Return the real value of one step of a tensor; every tensor of a Loihi bundle has one."""
+    if tensor.scale is None:
+        raise NmbrlError(f"Loihi bundle: {tensor.name} has no scale; convert again")
+    return tensor.scale
+
+
+def quantise(values: Array, tensor: Tensor, bits: int) -> Integers:
+    """Round to steps of a tensor's scale; what `bits` cannot hold saturates."""
+    low, high = representable(bits)
+    return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), low, high).astype(np.int32)
+
+
+def _check(name: str, function: Function, network: Network) -> None:
+    for tensors, populations in ((function.inputs, network.inputs), (function.outputs, network.outputs)):
+        for tensor in tensors:
+            scale(tensor)
+            population = network.by_name.get(populations.get(tensor.name, ""))
+            if population is None or population.size != tensor.size:
+                raise NmbrlError(f"Loihi bundle: {name} has no population of size {tensor.size} for {tensor.name}")

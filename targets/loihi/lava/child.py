@@ -1,0 +1,134 @@
+"""The process that runs Lava: ``python -m nmbrl.targets.loihi.lava.child DIRECTORY``.
+
+The directory holds ``network.json`` and its npz, ``value.<i>.npy`` for the i-th population where it is an input, and
+``messages.<i>.npy`` (rows, size) for every population. Each line on standard input is a number of steps to run; each
+line on standard output says that they are done, and the first one that the network stands.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from nmbrl.targets.loihi.lava import models
+
+# isort: split
+import numpy as np
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.prodneuron.models import PyProdNeuronModelFixed
+from lava.proc.prodneuron.process import ProdNeuron
+from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
+from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
+from lava.utils.weightutils import SignMode
+
+from nmbrl.targets.loihi.network import Input, Network, Population, Product, Synapses, Table
+from nmbrl.targets.loihi.network import SigmaDelta as SigmaDeltaPopulation
+from nmbrl.targets.loihi.storage import read_network
+
+# Which model runs which process is said here, not left to the order in which Lava finds them.
+MODELS = {
+    Dense: PyDenseModelBitAcc,
+    DelayDense: PyDelayDenseModelBitAcc,
+    Sigma: PySigmaModelFixed,
+    Delta: PyDeltaModelFixed,
+    SigmaDelta: PySigmaDeltaModelFixed,
+    ProdNeuron: PyProdNeuronModelFixed,
+    models.DriftFreeSigmaDelta: models.PyDriftFreeSigmaDelta,
+    models.Lookup: models.PyLookup,
+}
+
+
+def build(network: Network, directory: Path) -> tuple[AbstractProcess, dict]:
+    """Build a network of Lava processes; return one of them, which runs them all, and which model runs which."""
+    files = enumerate(network.populations)
+    messages = {population.name: directory / f"messages.{index}.npy" for index, population in files}
+    values = {name: path.with_name(path.name.replace("messages", "value")) for name, path in messages.items()}
+    inputs = {population.name for population in network.populations if isinstance(population, Input)}
+    host, host_model = models.make_host({name: values[name] for name in inputs}, messages)
+    ports: dict[str, list[InPort]] = {}
+    outs: dict[str, OutPort] = {}
+    for population in network.populations:
+        name = population.name
+        ports[name], outs[name] = _build_population(population)
+        outs[name].connect(getattr(host, f"in_{name}"))
+        if name in inputs:
+            getattr(host, f"out_{name}").connect(ports[name].pop())
+    for synapses in network.synapses:
+        connection = _build_synapses(synapses)
+        outs[synapses.source].connect(connection.s_in)
+        connection.a_out.connect(ports[synapses.target][synapses.port])
+    return host, {**MODELS, type(host): host_model}
+
+
+def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
+    """Return a population's ports for what arrives, and where its messages come out."""
+    shape = (population.size,)
+    if isinstance(population, Input):
+        delta = Delta(shape=shape, vth=population.threshold)
+        return [delta.a_in], delta.s_out
+    if isinstance(population, Product):
+        sigmas = [Sigma(shape=shape), Sigma(shape=shape)]
+        for sigma, bias in zip(sigmas, (population.bias_0, population.bias_1), strict=True):
+            sigma.sigma.init = bias
+        # ProdNeuron sends where |v| > vth: below 0, always.
+        product = ProdNeuron(shape=shape, vth=-1, exp=population.exponent)
+        delta = Delta(shape=shape, vth=population.threshold)
+        sigmas[0].s_out.connect(product.a_in1)
+        sigmas[1].s_out.connect(product.a_in2)
+        product.s_out.connect(delta.a_in)
+        return [sigma.a_in for sigma in sigmas], delta.s_out
+    if isinstance(population, Table):
+        neuron = models.Lookup(
+            shape=shape,
+            bias=population.bias,
+            values=population.values,
+            exponent=population.exponent,
+            vth=population.threshold,
+        )
+        return [neuron.a_in], neuron.s_out
+    assert isinstance(population, SigmaDeltaPopulation)
+    # Where nothing is shifted away, Lava's own rule forgets nothing either.
+    process = models.DriftFreeSigmaDelta if population.state_exp else SigmaDelta
+    mode = ActivationMode.RELU if population.relu else ActivationMode.UNIT
+    neuron = process(shape=shape, vth=0, act_mode=mode, state_exp=population.state_exp)
+    # The process multiplies both by powers of two; here they are at the state's own precision.
+    neuron.vth.init, neuron.bias.init = population.threshold, population.bias
+    return [neuron.a_in], neuron.s_out
+
+
+def _build_synapses(synapses: Synapses) -> Dense | DelayDense:
+    options = {
+        "weights": synapses.weights,
+        "weight_exp": synapses.weight_exp,
+        "num_weight_bits": synapses.weight_bits,
+        "sign_mode": SignMode[synapses.sign_mode.upper()],
+        "num_message_bits": 24,
+    }
+    if not synapses.delay:
+        return Dense(**options)
+    return DelayDense(delays=np.full(synapses.weights.shape, synapses.delay), **options)
+
+
+def main() -> None:
+    """Serve the commands on standard input until it ends."""
+    # Answers go where standard output went; whatever Lava prints goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    directory = Path(sys.argv[1])
+    host, chosen = build(read_network(directory / "network.json"), directory)
+    configuration = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=chosen)
+    print("ready", file=answers, flush=True)
+    try:
+        for line in sys.stdin:
+            host.run(condition=RunSteps(num_steps=int(line)), run_cfg=configuration)
+            print("done", file=answers, flush=True)
+    finally:
+        host.stop()
+
+
+if __name__ == "__main__":
+    main()

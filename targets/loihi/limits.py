@@ -1,0 +1,35 @@
+"""Widths of Loihi's fixed-point arithmetic, and arithmetic that has them.
+
+Sources: lava-nc 0.10 (``lava/proc/sdn``, ``lava/proc/dense``, ``lava/utils/weightutils.py``: what Lava declares and
+does not enforce) and nengo-loihi's ``emulator/interface.py`` and ``builder/discretize.py`` (what silicon enforces).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int32]
+
+# Neuron state variables: 24 bits signed.
+STATE_BITS = 24
+# What synapses deliver to one neuron in one step: 21 bits and a sign.
+SYNAPTIC_BITS = 22
+# Payload of a graded message on Loihi 2.
+MAX_MESSAGE_BITS = 32
+# Products of two accumulators, before they are shifted, in the neuron's arithmetic unit.
+PRODUCT_BITS = 32
+WEIGHT_EXPONENTS = range(-8, 8)
+WEIGHT_BITS = range(1, 9)
+DELAYS = range(63)
+
+
+def representable(bits: int) -> tuple[int, int]:
+    """Return the smallest and largest signed integer of a width."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def excess(values: np.ndarray, bits: int) -> int:
+    """Return by how much the farthest value lies outside a signed width; 0 where all fit."""
+    if not values.size:
+        return 0
+    low, high = representable(bits)
+    return max(0, int(values.max()) - high, low - int(values.min()))

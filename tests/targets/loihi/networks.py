@@ -1,0 +1,72 @@
+"""Random Loihi networks, small and well inside every width."""
+
+import numpy as np
+
+from nmbrl.targets.loihi.network import Input, Network, Population, Product, SigmaDelta, Synapses, Table, weight_range
+
+
+def random_network(seed: int, thresholds: bool = False) -> Network:
+    """Two inputs, three to five populations of all kinds, synapses of every sign mode, exponent and delay forward."""
+    random = np.random.default_rng(seed)
+    populations: list[Population] = [Input("in.u", 3), Input("in.w", 2)]
+    count = random.integers(3, 6)
+    populations += [_random_population(random, f"p{index}", thresholds) for index in range(count)]
+    synapses = []
+    depth = {"in.u": 0, "in.w": 0}
+    for index, target in enumerate(populations[2:], start=2):
+        sources = random.choice(index, size=min(index, 3), replace=False)
+        depth[target.name] = 0
+        for port in range(target.ports):
+            for source in (populations[i] for i in sources):
+                delay = int(random.integers(0, 3))
+                depth[target.name] = max(depth[target.name], depth[source.name] + 1 + delay)
+                synapses.append(_random_synapses(random, source, target, port, delay))
+    last = populations[-1].name
+    return Network(
+        tuple(populations), tuple(synapses), {"u": "in.u", "w": "in.w"}, {"y": last}, max(depth.values()) + 1
+    )
+
+
+def _random_population(random: np.random.Generator, name: str, thresholds: bool) -> Population:
+    size = int(random.integers(1, 6))
+    threshold = int(random.integers(0, 20)) if thresholds else 0
+
+    def bias() -> np.ndarray:
+        return random.integers(-200, 200, size).astype(np.int32)
+
+    kind = random.choice(["linear", "relu", "table", "product"])
+    if kind == "product":
+        return Product(name, size, threshold, bias_0=bias(), bias_1=bias(), exponent=int(random.integers(18, 24)))
+    if kind == "table":
+        values = np.cumsum(random.integers(-40, 40, 17)).astype(np.int32)
+        return Table(name, size, threshold, bias=bias(), values=values, exponent=int(random.integers(3, 12)))
+    shift = int(random.integers(0, 12))
+    return SigmaDelta(name, size, threshold, bias=bias(), state_exp=shift, relu=bool(kind == "relu"))
+
+
+def _random_synapses(
+    random: np.random.Generator, source: Population, target: Population, port: int, delay: int
+) -> Synapses:
+    sign_mode = str(random.choice(["mixed", "excitatory", "inhibitory"]))
+    bits = int(random.integers(2, 9))
+    low, high, step = weight_range(sign_mode, bits)  # type: ignore[arg-type]
+    weights = random.integers(low // step, high // step + 1, (target.size, source.size)) * step
+    weights *= random.random(weights.shape) < 0.7
+    return Synapses(
+        source.name,
+        target.name,
+        weights.astype(np.int32),
+        port,
+        weight_exp=int(random.integers(-8, 1)),
+        weight_bits=bits,
+        sign_mode=sign_mode,  # type: ignore[arg-type]
+        delay=delay,
+    )
+
+
+def random_values(random: np.random.Generator, network: Network, batch: int) -> dict[str, np.ndarray]:
+    """Values for every input."""
+    return {
+        name: random.integers(-500, 500, (batch, network.by_name[name].size)).astype(np.int32)
+        for name in network.inputs.values()
+    }

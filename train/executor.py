@@ -1,0 +1,18 @@
+"""Runs opened as executors; `nmbrl.targets.load` finds this through the package's entry point."""
+
+from pathlib import Path
+
+from nmbrl.train.deployed import TorchExecutor
+from nmbrl.train.run import open_run
+
+
+def load_executor(path: str | Path) -> TorchExecutor:
+    """Open a run and execute its kept policy in PyTorch.
+
+    Raises:
+        NmbrlError: if the run is damaged or unfinished.
+    """
+    run = open_run(path)
+    executor = TorchExecutor(run.model)
+    executor.provenance = {"run": run.id, "seed of the training": str(run.seed)}
+    return executor

@@ -1,0 +1,34 @@
+"""Presets of `nmbrl-train`: what differs from the defaults of `TrainingConfig` for a task, known to work."""
+
+from typing import Any
+
+DEFAULT = "cartpole-swingup"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cartpole-swingup": {
+        "env": "dm_control/cartpole-swingup-v0",
+        "action_repeat": 5,
+        "terminates": False,
+        "frames": 25_000,
+    },
+    "pendulum-swingup": {
+        "env": "dm_control/pendulum-swingup-v0",
+        "action_repeat": 4,
+        "terminates": False,
+        "frames": 60_000,
+    },
+    "cup-catch": {
+        "env": "dm_control/ball_in_cup-catch-v0",
+        "action_repeat": 4,
+        "terminates": False,
+        "frames": 60_000,
+    },
+    "cartpole-v1": {
+        "env": "CartPole-v1",
+        "action_repeat": 1,
+        "terminates": True,
+        "frames": 15_000,
+        "random_frames": 500,
+        "updates_per_decision": 0.5,
+    },
+}
