@@ -16,7 +16,7 @@ from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.files import write_text
 
 
-def _planner_options(command: Any) -> Any:
+def planner_options(command: Any) -> Any:
     """Give the command an option for every field of `PlannerOptions`."""
     for name, field in reversed(PlannerOptions.model_fields.items()):
         command = click.option(
@@ -38,7 +38,7 @@ def _planner_options(command: Any) -> Any:
 @click.option("--video", type=click.Path(path_type=Path), help="Write a film of the first episode (.mp4, .gif).")
 @click.option("--interpreter", type=click.Choice(["tflm", "tflite-runtime"]), help="What runs a tflite bundle.")
 @click.option("--simulator", type=click.Choice(["fast", "strict", "lava"]), help="What runs a loihi bundle.")
-@_planner_options
+@planner_options
 @reports_errors
 def main(
     model: Path,

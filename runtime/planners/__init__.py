@@ -16,7 +16,18 @@ from nmbrl.targets.interface import Executor
 
 PLANNERS: dict[str, type[Planner]] = {"policy": Policy, "cem": CEM, "mppi": MPPI, "shooting": Shooting}
 
-__all__ = ["CEM", "MPPI", "PLANNERS", "Native", "Planner", "PlannerOptions", "Policy", "Shooting", "make_planner"]
+__all__ = [
+    "CEM",
+    "MPPI",
+    "PLANNERS",
+    "Native",
+    "Planner",
+    "PlannerOptions",
+    "Policy",
+    "Shooting",
+    "make_options",
+    "make_planner",
+]
 
 
 def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
@@ -32,12 +43,21 @@ def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
     """
     if name not in PLANNERS:
         raise NmbrlError(f"there is no planner {name!r}; choose from {', '.join(PLANNERS)}")
+    chosen = make_options(**options)
+    if isinstance(executor, CExecutor):
+        return Native(executor, name, chosen)
+    return PLANNERS[name](executor, chosen)
+
+
+def make_options(**options: Any) -> PlannerOptions:
+    """Make planner options; None means the default.
+
+    Raises:
+        NmbrlError: if there is no such option, or one is out of range.
+    """
     try:
-        chosen = PlannerOptions(**{option: value for option, value in options.items() if value is not None})
+        return PlannerOptions(**{option: value for option, value in options.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise NmbrlError(f"planner option {where or 'combination'}: {first['msg']}") from error
-    if isinstance(executor, CExecutor):
-        return Native(executor, name, chosen)
-    return PLANNERS[name](executor, chosen)
