@@ -47,6 +47,9 @@ class CPlanner:
         state_size: elements of a state.
         action_size: elements of an action.
 
+    Attributes:
+        size: bytes of its memory.
+
     Raises:
         NmbrlError: if the library refuses method or options.
     """
@@ -55,7 +58,8 @@ class CPlanner:
         self._library = ctypes.CDLL(str(library))
         self._library.nmbrl_planner_bytes.restype = ctypes.c_size_t
         self._library.nmbrl_belief.restype = ctypes.POINTER(ctypes.c_int8)
-        self._memory = ctypes.create_string_buffer(self._library.nmbrl_planner_bytes())
+        self.size = self._library.nmbrl_planner_bytes()
+        self._memory = ctypes.create_string_buffer(self.size)
         self._state_size = state_size
         self._action = np.zeros(action_size, np.float32)
         given = Options(**{name: options[name] for name, *_ in Options._fields_})

@@ -6,7 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmbrl.convert.c.boundary import MAX_BATCH, Sources, print_sources
+from nmbrl.convert.c.boundary import Sources, print_sources
+from nmbrl.convert.c.footprint import footprint
+from nmbrl.convert.c.foreign import convert_model
 from nmbrl.convert.c.memory import memory_map
 from nmbrl.convert.c.verify import count_differences
 from nmbrl.targets.bundle import Bundle, Function, read_bundle, write_bundle
@@ -15,6 +17,8 @@ from nmbrl.targets.errors import NmbrlError
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
+
+__all__ = ["convert", "convert_bundle", "convert_model", "runtime_sources"]
 
 Progress = Callable[[str], None]
 
@@ -70,16 +74,13 @@ def convert_bundle(path: Path, out: Path, progress: Progress = lambda message: N
         interface=source.interface,
         functions=records,
         provenance=source.provenance,
-        measured={**source.measured, "macs": macs, "memory": _sizes(sources), "tflm_differences": differences},
+        measured={
+            **source.measured,
+            "macs": macs,
+            "memory": footprint(sources, executor),
+            "tflm_differences": differences,
+        },
     )
-
-
-def _sizes(sources: Sources) -> dict[str, int]:
-    constants = sources.printer.constants.bytes
-    return {
-        **{f"{name}_bytes": size for name, size in constants.items()},
-        "scratch_bytes": sources.printer.scratch * MAX_BATCH,
-    }
 
 
 def _memory(sources: Sources) -> str:

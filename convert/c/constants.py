@@ -30,7 +30,8 @@ class Constants:
         if key not in self._names:
             self._names[key] = name
             self.bytes[purpose] += BYTES[kind] * len(texts)
-            self._lines += [f"static const {kind} {name}[{len(texts)}] = {{", *wrap(texts), "};"]
+            aligned = " NMBRL_ALIGNED" if purpose == "weights" else ""
+            self._lines += [f"static const {kind} {name}[{len(texts)}]{aligned} = {{", *wrap(texts), "};"]
         return self._names[key]
 
     def table(self, name: str, table: Table | None) -> str:

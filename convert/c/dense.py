@@ -23,7 +23,7 @@ def resolve_dense(
     require(constant, operator, "needs constant int8 weights of two dimensions")
     assert weights is not None and weights.data is not None
     rows, columns = weights.shape
-    fits = source.size == source.shape[-1] == columns and output.size == output.shape[-1] == rows
+    fits = source.is_row and output.is_row and (source.size, output.size) == (columns, rows)
     require(fits, operator, f"maps {list(source.shape)} to {list(output.shape)} with weights {list(weights.shape)}")
     symmetric = not any(weights.zero_points) and len(weights.scales) in (1, rows)
     require(symmetric, operator, "needs weights with zero point 0 and one scale, or one an output")

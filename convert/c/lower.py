@@ -57,7 +57,7 @@ class _Lowering:
             tensor = graph.tensors[index]
             if tensor.dtype != "int8" or not tensor.scales or tensor.data is not None:
                 raise ModelError(f"input {name} is {tensor.dtype}, not quantised int8; convert the model to int8 input")
-            if not tensor.shape or tensor.size != tensor.shape[-1]:
+            if not tensor.is_row:
                 raise ModelError(f"input {name} has shape {list(tensor.shape)}; the C runtime takes one row")
             self.values[index] = Value(Slot(name, tensor.size, "input"))
         self.inputs = tuple(self.values[index].slot for index in graph.inputs)
@@ -155,7 +155,7 @@ class _Lowering:
         scalars = [_scalar(tensor) for tensor in (a, b)]
         require(None in scalars, operator, "has two constants")
         rows = [tensor for tensor, scalar in zip((a, b), scalars, strict=True) if scalar is None]
-        fits = all(t.size == output.size and t.size == t.shape[-1] for t in rows)
+        fits = all(t.size == output.size and t.is_row for t in rows)
         require(fits, operator, "broadcasts activations, which the C runtime does not")
         first, second = (self.value(index) for index in operator.inputs)
         columns = [_column(v, s) for v, s in zip((first, second), scalars, strict=True)]
@@ -217,7 +217,7 @@ class _Lowering:
 
     def _softmax(self, operator: OperatorInfo) -> None:
         (source,), output = self.operands(operator, 1)
-        require(source.size == source.shape[-1] == output.size, operator, "has more than one row")
+        require(source.is_row and source.size == output.size, operator, "has more than one row")
         slot = self.slot(self.value(operator.inputs[0]))
         table = exponential_table(operator, source, output)
         self.emit(operator, Softmax(self.fresh(operator), operator.where, slot, table))

@@ -57,6 +57,11 @@ class TensorInfo:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def is_row(self) -> bool:
+        """Whether all dimensions but the last are 1."""
+        return self.size == (self.shape or (0,))[-1]
+
+    @property
     def scale(self) -> np.float32:
         """The one scale."""
         return self.scales[0]

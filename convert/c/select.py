@@ -90,7 +90,7 @@ def concatenation_axis(operator: OperatorInfo, tensors: Sequence[TensorInfo], ou
     """
     _last_axis(operator, output.shape, operator.option(0, "int32"))
     require(operator.option(1, "int8") == 0, operator, "fuses an activation")
-    rows = all(t.size == t.shape[-1] and len(t.shape) == len(output.shape) for t in tensors)
+    rows = all(t.is_row and len(t.shape) == len(output.shape) for t in tensors)
     require(rows and sum(t.size for t in tensors) == output.size, operator, "joins shapes that do not fit")
     same = all((t.scale, t.zero_point) == (output.scale, output.zero_point) for t in tensors)
     require(same, operator, "needs one scale and zero point for its inputs and output")

@@ -10,6 +10,7 @@ __attribute__((noinline)) static void add_row(const nmbrl_add_layer *l, const nm
     const int32_t *const first = l->a, *const second = l->b;
     const int32_t multiplier = f->multiplier, offset = f->offset;
     const int right = f->right;
+#pragma GCC unroll 2
     for (const int8_t *const end = y + l->size; y != end; ++a, ++b, ++y) {
         *y = (int8_t)nmbrl_apply_simple(first[(uint8_t)*a] + second[(uint8_t)*b], multiplier, offset, right);
     }
@@ -21,6 +22,7 @@ __attribute__((noinline)) static void add_row_and_map(const nmbrl_add_layer *l, 
     const int8_t *const table = l->table;
     const int32_t multiplier = f->multiplier, offset = f->offset;
     const int right = f->right;
+#pragma GCC unroll 2
     for (const int8_t *const end = y + l->size; y != end; ++a, ++b, ++y) {
         const int32_t sum = first[(uint8_t)*a] + second[(uint8_t)*b];
         *y = table[(uint8_t)nmbrl_apply_simple(sum, multiplier, offset, right)];

@@ -75,10 +75,10 @@ __attribute__((naked, noinline)) static void add_up(__attribute__((unused)) cons
         "pop {r4-r11, pc}\n");
 }
 
-/* Widens a sample to its place in the inputs. */
-static void widen_inputs(const int8_t *x, size_t columns, uint32_t *place) {
+/* Widens a sample to its place in the inputs; step: words from 4 columns to the next. */
+static void widen_inputs(const int8_t *x, size_t columns, uint32_t *place, size_t step) {
     size_t column = 0;
-    for (; column + 4 <= columns; column += 4, place += 2 * TILE) {
+    for (; column + 4 <= columns; column += 4, place += step) {
         const uint32_t word = nmbrl_load_word(x + column);
         place[0] = nmbrl_double_pair(nmbrl_even_bytes(word));
         place[1] = nmbrl_double_pair(nmbrl_odd_bytes(word));
@@ -113,10 +113,12 @@ __attribute__((noinline)) static void finish_row(const nmbrl_dense_layer *l, siz
     const int32_t *sum = sums + row % 2, *const end = sum + 2 * n;
     y += row;
     if (f.simple && table) {
+#pragma GCC unroll 2
         for (; sum != end; sum += 2, y += y_stride) {
             *y = table[(uint8_t)nmbrl_apply_simple(*sum, multiplier, offset, right)];
         }
     } else if (f.simple) {
+#pragma GCC unroll 2
         for (; sum != end; sum += 2, y += y_stride) *y = (int8_t)nmbrl_apply_simple(*sum, multiplier, offset, right);
     } else {
         for (; sum != end; sum += 2, y += y_stride) {
@@ -130,7 +132,7 @@ static void dense(const nmbrl_dense_layer *l, const int8_t *x, size_t x_stride, 
     const size_t blocks = (size_t)(l->columns + 3) / 4, tiles = (n + TILE - 1) / TILE;
     for (size_t sample = 0; sample < n; ++sample) {
         uint32_t *const place = inputs + (sample / TILE * blocks * TILE + sample % TILE) * 2;
-        widen_inputs(x + sample * x_stride, l->columns, place);
+        widen_inputs(x + sample * x_stride, l->columns, place, 2 * TILE);
     }
     for (size_t row = 0; row < l->rows; row += 2) {
         widen_weights(l->weights + row * blocks * 4, blocks);
@@ -146,6 +148,28 @@ static void dense(const nmbrl_dense_layer *l, const int8_t *x, size_t x_stride, 
     }
 }
 
+/* A single sample: weights are widened as they are read. */
+static void dense_one(const nmbrl_dense_layer *l, const int8_t *x, int8_t *y) {
+    const size_t blocks = (size_t)(l->columns + 3) / 4;
+    const int8_t *w = l->weights;
+    widen_inputs(x, l->columns, inputs, 2);
+    for (size_t row = 0; row < l->rows; row += 2) {
+        int32_t first = 2 * l->bias[row], second = 2 * l->bias[row + 1];
+        const uint32_t *input = inputs;
+        for (const uint32_t *const end = inputs + 2 * blocks; input != end; input += 2, w += 8) {
+            const uint32_t one = nmbrl_load_word(w), other = nmbrl_load_word(w + 4);
+            first = nmbrl_multiply_pairs(nmbrl_even_bytes(one), input[0], first);
+            second = nmbrl_multiply_pairs(nmbrl_even_bytes(other), input[0], second);
+            first = nmbrl_multiply_pairs(nmbrl_odd_bytes(one), input[1], first);
+            second = nmbrl_multiply_pairs(nmbrl_odd_bytes(other), input[1], second);
+        }
+        sums[0] = first;
+        sums[1] = second;
+        finish_row(l, row, y, 0, 1);
+        if (row + 1 < l->rows) finish_row(l, row + 1, y, 0, 1);
+    }
+}
+
 void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                  size_t n) {
     if (layer->columns > NMBRL_WIDEST || layer->shifts_left) {
@@ -155,6 +179,10 @@ void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_strid
     for (; n > SAMPLES; n -= SAMPLES, x += SAMPLES * x_stride, y += SAMPLES * y_stride) {
         dense(layer, x, x_stride, y, y_stride, SAMPLES);
     }
-    dense(layer, x, x_stride, y, y_stride, n);
+    if (n == 1) {
+        dense_one(layer, x, y);
+    } else {
+        dense(layer, x, x_stride, y, y_stride, n);
+    }
 }
 #endif

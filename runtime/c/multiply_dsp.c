@@ -9,6 +9,7 @@ __attribute__((noinline)) static void multiply_row(const nmbrl_multiply_layer *l
                                                    const int8_t *b, int8_t *y) {
     const int32_t multiplier = f->multiplier, offset = f->offset, a_zero = l->a_zero, b_zero = l->b_zero;
     const int right = f->right;
+#pragma GCC unroll 2
     for (const int8_t *const end = y + l->size; y != end; ++a, ++b, ++y) {
         *y = (int8_t)nmbrl_apply_simple(2 * ((*a - a_zero) * (*b - b_zero)), multiplier, offset, right);
     }

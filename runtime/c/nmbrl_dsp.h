@@ -3,7 +3,6 @@
 #define NMBRL_DSP_H
 
 #include <stdint.h>
-#include <string.h>
 
 #include "nmbrl_fixed_point.h"
 
@@ -41,9 +40,16 @@ static inline uint32_t nmbrl_double_pair(uint32_t pair) {
     return doubled;
 }
 
+/* sum plus the products of the numbers of two pairs. */
+static inline int32_t nmbrl_multiply_pairs(uint32_t a, uint32_t b, int32_t sum) {
+    int32_t total;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
 static inline uint32_t nmbrl_load_word(const int8_t *x) {
     uint32_t word;
-    memcpy(&word, x, sizeof word);
+    __builtin_memcpy(&word, x, sizeof word); /* one load, also where memcpy is a call */
     return word;
 }
 

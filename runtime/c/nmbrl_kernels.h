@@ -16,6 +16,11 @@
  * missing rows and columns are zeros, and NMBRL_WEIGHT_MARGIN bytes follow that may be read.
  */
 #define NMBRL_WEIGHT_MARGIN 32
+#if defined(__GNUC__)
+#define NMBRL_ALIGNED __attribute__((aligned(16)))
+#else
+#define NMBRL_ALIGNED
+#endif
 typedef struct {
     const int8_t *weights;
     const int32_t *bias;       /* rows, padded to even */
