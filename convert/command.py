@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nmbrl.convert.quiet import quiet
 from nmbrl.runtime.command import reports_errors
-from nmbrl.targets.bundle import MANIFEST, Bundle
+from nmbrl.targets.bundle import MANIFEST, Bundle, check_free
 from nmbrl.targets.errors import NmbrlError
 
 
@@ -46,7 +46,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
 
     Raises:
         NmbrlError: for an unknown target, an option that the target does not have, a missing package, a damaged run,
-            or whatever the target cannot convert.
+            something else than a bundle at `out`, or whatever the target cannot convert.
     """
     if target not in LOWERINGS:
         raise NmbrlError(f"no target {target!r}; choose from {', '.join(LOWERINGS)}")
@@ -56,6 +56,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
         raise NmbrlError(f"--{foreign[0]} is no option of target {target}")
     if not path.exists():
         raise NmbrlError(f"{path} does not exist; give the directory of a run")
+    check_free(out)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     # The screen is drawn between steps only, because libraries print while they run.
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
@@ -94,8 +95,10 @@ def summarise(bundle: Bundle) -> Table:
     """Return one table of what the conversion measured: a row a function."""
     measured = bundle.measured
     table = Table(title=f"{bundle.target}: {bundle.interface.parameters:,} parameters")
-    for column in ("function", "MACs", "bytes", "arena bytes", "worst / mean error of each output"):
-        table.add_column(column, justify="left" if column in ("function", table.title) else "right")
+    table.add_column("function")
+    for column in ("MACs", "bytes", "arena bytes"):
+        table.add_column(column, justify="right")
+    table.add_column("worst / mean error of each output")
     for function in bundle.functions:
         errors = measured.get("errors", {}).get(function, {})
         shown = ", ".join(f"{name} {entry['worst']:.2g} / {entry['mean']:.2g}" for name, entry in errors.items())

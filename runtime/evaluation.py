@@ -117,7 +117,7 @@ def evaluate(
         episodes: episodes of each kind of start.
         seed: of the first episode; the k-th has ``seed + 1000 k``, whatever the target, so that targets compare.
         env: another environment than the model's own, with the same spaces.
-        options: fields of `PlannerOptions`.
+        options: fields of `PlannerOptions`, and ``adapt``; see `make_planner`.
         perturbation: changes to the plant; see `nmbrl.runtime.perturbation`.
         progress: see `run_episodes`.
 

@@ -22,10 +22,13 @@ QUANTITIES = {
     "parameters": "Parameters",
     "bytes": "Deployed bytes",
     "ram": "Working memory",
+    "synaptic_memory": "Synaptic memory",
+    "neurons": "Neurons",
     "macs": "Multiply-accumulates a decision",
     "synaptic_operations": "Synaptic operations a decision",
     "neuron_updates": "Neuron updates a decision",
     "messages": "Messages a decision",
+    "steps": "Time steps a decision",
     "action_error": "Action error, mean",
     "action_error_max": "Action error, largest",
 }

@@ -17,6 +17,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "D", "^", "v", "P")
 # Stands for the colour of the page's text, which is not known here.
 INK = "#010203"
+# Of the vertical axis of returns, as a share of the largest.
+SMALLEST_SPAN = 0.1
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nmbrl",
@@ -61,7 +63,8 @@ def trade_off(report: Report) -> str | None:
                     fmt=MARKERS[index % len(MARKERS)],
                     color=colour(index),
                     markerfacecolor=colour(index) if filled else "none",
-                    markersize=9,
+                    # Rows that agree lie on each other: smaller markers on top keep every one visible.
+                    markersize=9 + 4 * (len(report.rows) - 1 - index),
                     capsize=3,
                     elinewidth=1,
                     label=row.name if filled else None,
@@ -70,6 +73,7 @@ def trade_off(report: Report) -> str | None:
         axes.xaxis.set_major_formatter(lambda joules, _: _joules(joules))
         axes.set_xlabel("estimated energy a decision, with its range")
         axes.set_ylabel("mean return, 95 % interval")
+        _widen(axes)
         _finish(axes)
         return _svg(figure, "trade-off", "Mean return against estimated energy a decision, one marker a target")
 
@@ -110,6 +114,14 @@ def _around(quantity: Quantity) -> list[list[float]] | None:
 def _joules(value: float) -> str:
     scale, prefix = next((p for p in PREFIXES if value >= 0.999 * p[0]), PREFIXES[-1])
     return f"{value / scale:g} {prefix}J"
+
+
+def _widen(axes: Axes) -> None:
+    """Let the vertical axis span a tenth of the returns at least, so that what hardly differs looks like it."""
+    low, high = axes.get_ylim()
+    missing = SMALLEST_SPAN * max(abs(low), abs(high)) - (high - low)
+    if missing > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def _finish(axes: Axes) -> None:

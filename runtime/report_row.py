@@ -164,23 +164,28 @@ def _costs(subject: Subject, evaluation: Evaluation) -> dict[str, Quantity]:
         found["bytes"] = Quantity(
             value=size, unit="B", source=MEASURED, note="all files of the bundle but its manifest"
         )
-        found |= _working_memory(bundle.measured)
+        found |= _on_device(executor.target, bundle.measured)
     found["macs"] = Quantity(
         value=_macs(executor, evaluation.counts), unit="", source=COUNTED, note="if computed densely"
     )
-    for name in ("synaptic_operations", "neuron_updates", "messages"):
+    for name in ("synaptic_operations", "neuron_updates", "messages", "steps"):
         if name in evaluation.counts:
             found[name] = Quantity(value=evaluation.counts[name], unit="", source=COUNTED)
     return found
 
 
-def _working_memory(measured: Mapping[str, Any]) -> dict[str, Quantity]:
-    """Tensor arenas as the conversion recorded them, a function each."""
-    arenas = measured.get("arena_bytes")
-    if not isinstance(arenas, Mapping):
-        return {}
-    note = "tensor arenas of all functions together: " + ", ".join(f"{name} {size:,}" for name, size in arenas.items())
-    return {"ram": Quantity(value=sum(arenas.values()), unit="B", source="recorded by the conversion", note=note)}
+def _on_device(target: str, measured: Mapping[str, Any]) -> dict[str, Quantity]:
+    """What the conversion recorded of the device's memory, over all functions."""
+    names = {"arena_bytes": ("ram", "B", "tensor arenas")}
+    if target == "loihi":
+        names |= {"bytes": ("synaptic_memory", "B", "synapses"), "neurons": ("neurons", "", "neurons")}
+    found = {}
+    for recorded, (name, unit, what) in names.items():
+        sizes = measured.get(recorded)
+        if isinstance(sizes, Mapping):
+            note = f"{what}: " + ", ".join(f"{function} {size:,}" for function, size in sizes.items())
+            found[name] = Quantity(value=sum(sizes.values()), unit=unit, source="recorded by the conversion", note=note)
+    return found
 
 
 def _macs(executor: Executor, counts: Mapping[str, float]) -> float:

@@ -78,6 +78,16 @@ class Bundle(Frozen):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+def check_free(path: Path) -> None:
+    """Check that a bundle may be written here.
+
+    Raises:
+        NmbrlError: if `path` holds something that is not a bundle.
+    """
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise NmbrlError(f"{path} exists and is not a bundle; give another --out")
+
+
 def write_bundle(path: Path, files: dict[str, bytes], **fields: Any) -> Bundle:
     """Write a bundle atomically, replacing one that is there.
 
@@ -90,8 +100,7 @@ def write_bundle(path: Path, files: dict[str, bytes], **fields: Any) -> Bundle:
         NmbrlError: if `path` holds something that is not a bundle, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise NmbrlError(f"{path} exists and is not a bundle; give another --out")
+    check_free(path)
     with replaced_directory(path) as directory:
         for name, content in files.items():
             file = directory / name

@@ -74,7 +74,7 @@ class TflmModel(Model):
 
 
 class TfliteRuntimeModel(Model):
-    """Runs in tflite-runtime with its reference kernels, which round as TFLM does (XNNPACK does not)."""
+    """Runs in tflite-runtime with its reference kernels, a step of int8 from TFLM now and then (XNNPACK more)."""
 
     def _open(self, content: bytes) -> Any:
         interpreter = tflite_runtime.Interpreter(
@@ -109,6 +109,9 @@ class TfliteExecutor(Executor):
         functions: tensors of each function, in the order of its model's inputs and outputs.
         models: content of each function's .tflite file.
         interpreter: ``tflm`` or ``tflite-runtime``.
+
+    Attributes:
+        functions: as given.
     """
 
     def __init__(
@@ -120,20 +123,20 @@ class TfliteExecutor(Executor):
         interpreter: str = "tflm",
     ) -> None:
         super().__init__("tflite", interface, macs)
-        self._functions = functions
+        self.functions = functions
         self._models = {
             name: MODELS[interpreter](content, len(functions[name].outputs)) for name, content in models.items()
         }
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """Evaluate one core function; see `Executor.call`."""
-        tensors = self._functions[function]
+        tensors = self.functions[function]
         outputs = self.call_integers(function, {t.name: quantise(inputs[t.name], t) for t in tensors.inputs})
         return {tensor.name: dequantise(outputs[tensor.name], tensor) for tensor in tensors.outputs}
 
     def call_integers(self, function: str, inputs: dict[str, Int8]) -> dict[str, Int8]:
         """Evaluate one core function on integers, by name; arrays (batch, size)."""
-        tensors = self._functions[function]
+        tensors = self.functions[function]
         outputs = self._models[function].run([inputs[tensor.name] for tensor in tensors.inputs])
         return {tensor.name: values for tensor, values in zip(tensors.outputs, outputs, strict=True)}
 
@@ -144,7 +147,7 @@ def open_executor(path: Path, bundle: Bundle, interpreter: str = "tflm") -> Tfli
     Args:
         path: the bundle's directory.
         bundle: its manifest.
-        interpreter: ``tflm`` or ``tflite-runtime``; both give the same integers.
+        interpreter: ``tflm``, which defines every bit, or ``tflite-runtime``.
 
     Raises:
         NmbrlError: if there is no such interpreter.

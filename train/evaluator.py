@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
@@ -120,7 +121,8 @@ class ProcessEvaluator(Evaluator):
     def close(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
 
     def _send(self, message: bytes) -> None:
         assert self._process.stdin is not None

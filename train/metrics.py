@@ -65,8 +65,18 @@ class MetricsLog:
                 if isinstance(value, (int, float)) and math.isfinite(value):
                     self._events.add_scalar(name if "/" in name else f"{kind}/{name}", value, frames)
         except OSError as error:
-            raise NmbrlError(f"cannot write {self._path.parent}: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Write out what is buffered."""
-        self._events.close()
+        """Write out what is buffered.
+
+        Raises:
+            NmbrlError: if it cannot be written.
+        """
+        try:
+            self._events.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> NmbrlError:
+        return NmbrlError(f"cannot write {self._path.parent}: {error.strerror or error}; its checkpoint is unchanged")

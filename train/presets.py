@@ -7,9 +7,11 @@ DEFAULT = "cartpole-swingup"
 PRESETS: dict[str, dict[str, Any]] = {
     "cartpole-swingup": {
         "env": "dm_control/cartpole-swingup-v0",
-        "action_repeat": 5,
+        "action_repeat": 8,
         "terminates": False,
         "frames": 25_000,
+        "random_frames": 2000,
+        "updates_per_decision": 4.0,
     },
     "pendulum-swingup": {
         "env": "dm_control/pendulum-swingup-v0",
@@ -30,5 +32,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "frames": 15_000,
         "random_frames": 500,
         "updates_per_decision": 0.5,
+        "learner": {"discount": 0.99, "horizon": 12, "slow_rate": 0.02, "model_rate": 1e-3},
     },
 }

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -231,7 +232,7 @@ def unpack_arrays(content: bytes, source: str, names: Sequence[str]) -> Batch:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise NmbrlError(f"{source} is damaged or not a replay of nmbrl-train") from error
     for name, array in arrays.items():
         if not np.isfinite(array).all():

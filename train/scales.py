@@ -9,6 +9,8 @@ from nmbrl.train.models.trainable import Scales
 
 # Observations that never change get this standard deviation, in their own units.
 SMALLEST_STD = 1e-3
+# Imagination may leave the range of what was observed by this share of it.
+MARGIN = 0.1
 
 
 def measure(observations: Sequence[Array], rewards: Sequence[Array], action_repeat: int) -> Scales:
@@ -23,12 +25,20 @@ def measure(observations: Sequence[Array], rewards: Sequence[Array], action_repe
     everything = np.concatenate(observations).astype(np.float64)
     std = np.maximum(everything.std(0), SMALLEST_STD)
     deltas = np.concatenate([np.diff(o.astype(np.float64), axis=0) for o in observations]) / std
-    largest = max(float(np.abs(r).max(initial=0.0)) for r in rewards)
+    earned = np.concatenate(rewards)
+    largest = float(np.abs(earned).max())
     reward = float(action_repeat)
     while reward < largest:
         reward *= 2
+    mean = everything.mean(0)
+    low, high = (everything.min(0) - mean) / std, (everything.max(0) - mean) / std
+    margin = MARGIN * (high - low)
     return Scales(
-        normalisation=Normalisation(mean=tuple(everything.mean(0).tolist()), std=tuple(std.tolist())),
+        normalisation=Normalisation(mean=tuple(mean.tolist()), std=tuple(std.tolist())),
         delta=tuple(np.maximum(deltas.std(0), SMALLEST_STD).tolist()),
         reward=reward,
+        low=tuple((low - margin).tolist()),
+        high=tuple((high + margin).tolist()),
+        reward_low=float(earned.min()),
+        reward_high=float(earned.max()),
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nmbrl.runtime.adaptation import AdaptedExecutor
 from nmbrl.runtime.planners.base import Planner, PlannerOptions
 from nmbrl.runtime.planners.cem import CEM
 from nmbrl.runtime.planners.mppi import MPPI
@@ -30,12 +31,16 @@ __all__ = [
 ]
 
 
-def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
-    """Make a planner by name; a C bundle brings its own, which choose what the device chooses.
+def make_planner(name: str, executor: Executor, adapt: bool | None = None, **options: Any) -> Planner:
+    """Make a planner by name; its ``executor`` keeps the beliefs that it is to be given.
+
+    A C bundle brings planners of its own, which choose what the device chooses.
 
     Args:
         name: one of `PLANNERS`.
         executor: what runs the model.
+        adapt: whether a planner that imagines does so with a model that corrects itself to the plant while it runs
+            (`nmbrl.runtime.adaptation`); None: unless the planner is a C bundle's own.
         **options: fields of `PlannerOptions`; None means the default.
 
     Raises:
@@ -44,9 +49,10 @@ def make_planner(name: str, executor: Executor, **options: Any) -> Planner:
     if name not in PLANNERS:
         raise NmbrlError(f"there is no planner {name!r}; choose from {', '.join(PLANNERS)}")
     chosen = make_options(**options)
-    if isinstance(executor, CExecutor):
+    if isinstance(executor, CExecutor) and not adapt:
         return Native(executor, name, chosen)
-    return PLANNERS[name](executor, chosen)
+    adapts = adapt is not False and PLANNERS[name] is not Policy
+    return PLANNERS[name](AdaptedExecutor(executor) if adapts else executor, chosen)
 
 
 def make_options(**options: Any) -> PlannerOptions:

@@ -1,56 +1,50 @@
-"""What the tests of generated C share: compiling a lone .tflite model and calling it."""
-
-import ctypes
-from collections.abc import Callable
-from pathlib import Path
+"""Bundles of the small run, converted once, and a small run on disk."""
 
 import numpy as np
 import pytest
+import torch
 
-from nmbrl.convert.c.bundle import runtime_sources
-from nmbrl.convert.c.foreign import print_model
-from nmbrl.targets.compiler import FLAGS, LIBRARY_FLAGS, compile_library
-
-Run = Callable[[list[np.ndarray], list[int]], list[np.ndarray]]
-# What a lone model needs: kernels, no planner and no boundary.
-KERNELS = ("add", "dense", "map", "multiply", "softmax")
-
-
-def headers() -> dict[str, str]:
-    """The headers of the runtime."""
-    return {name: text for name, text in runtime_sources().items() if name.endswith(".h")}
-
-
-def compile_model(content: bytes, directory: Path) -> Run:
-    """Generate and compile a model; the function takes arrays (n, size) and the sizes of the outputs."""
-    header, source = print_model(content, "model")
-    texts = {"model.h": header, "model.c": source, **headers()}
-    flags = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-    library = ctypes.CDLL(str(compile_library(texts, directory, flags)))
-
-    def run(inputs: list[np.ndarray], sizes: list[int]) -> list[np.ndarray]:
-        outputs = [np.zeros((len(inputs[0]), size), np.int8) for size in sizes]
-        for i in range(len(inputs[0])):
-            rows = [array[i : i + 1] for array in (*inputs, *outputs)]
-            library.model(*(ctypes.c_void_p(row.ctypes.data) for row in rows), ctypes.c_size_t(1))
-        return outputs
-
-    return run
+from nmbrl.convert import onnx, tflite
+from nmbrl.targets.interface import Normalisation, Task
+from nmbrl.train.config import LearnerConfig, TrainingConfig
+from nmbrl.train.learner import build_model
+from nmbrl.train.run import RunDirectory, pack_model
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory) -> ctypes.CDLL:
-    """The kernels, which every model then finds."""
-    texts = {
-        name: text
-        for name, text in runtime_sources().items()
-        if name.endswith(".c") and name.split("_")[0].split(".")[0] in KERNELS
-    } | headers()
-    library = compile_library(texts, tmp_path_factory.mktemp("kernels"), (*FLAGS, *LIBRARY_FLAGS, "-Werror"))
-    return ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+def tflite_bundle(small_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tflite") / "bundle"
+    tflite.convert(small_run, path)
+    return path
 
 
-@pytest.fixture
-def compiled(kernels, tmp_path) -> Callable[[bytes], Run]:
-    """Return a function that compiles a model's bytes."""
-    return lambda content: compile_model(content, tmp_path)
+@pytest.fixture(scope="session")
+def onnx_bundle(discrete_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "bundle"
+    onnx.convert(discrete_run, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_path(tmp_path_factory):
+    """A run on disk whose model has random weights."""
+    path = tmp_path_factory.mktemp("runs") / "pole"
+    config = TrainingConfig(env="CartPole-v1", terminates=True, learner=LearnerConfig(hidden_size=8, width=8))
+    task = Task(env="CartPole-v1", action_repeat=1, observation_size=4, action_kind="discrete", action_size=2)
+    torch.manual_seed(0)
+    model = build_model(config.learner, task, True).eval()
+    normalisation = Normalisation(mean=(0.0, 0.1, 0.2, 0.3), std=(1.0, 2.0, 0.5, 1.0))
+    model.interface = model.interface.model_copy(update={"normalisation": normalisation})
+    random = np.random.default_rng(0)
+    directory = RunDirectory(path)
+    directory.write_config(config)
+    directory.write_model(pack_model(model))
+    directory.write_calibration(
+        {
+            "o": np.cumsum(random.normal(0, 0.3, (2, 31, 4)), axis=1).astype(np.float32),
+            "a": np.eye(2, dtype=np.float32)[random.integers(2, size=(2, 30))],
+            "r": np.ones((2, 30), np.float32),
+            "c": np.ones((2, 30), np.float32),
+        }
+    )
+    return path

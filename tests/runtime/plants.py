@@ -106,7 +106,7 @@ class ChainModel(Executor):
             task=task,
             normalisation=Normalisation(mean=(0.0,), std=(1.0,)),
             state=(Segment(name="x", size=1),),
-            aliases={"observe": {"x": "o"}},
+            aliases={"observe": {"x": "o"}, "decode": {"o": "x"}},
             terminates=True,
             discount=0.9,
             parameters=1,

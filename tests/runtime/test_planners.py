@@ -55,7 +55,7 @@ def test_guided_decisions_are_the_policys_with_the_deviation_added():
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_search_finds_the_linear_quadratic_optimum_without_a_policy(name):
-    planner = make_planner(name, PointMassModel(skill=0.0), horizon=6, iterations=6, samples=128)
+    planner = make_planner(name, PointMassModel(skill=0.0), adapt=False, horizon=6, iterations=6, samples=128)
     planner.reset(range(len(STATES)))
     best = np.clip(-STATES @ riccati()[0].T, -1, 1)
     np.testing.assert_allclose(planner.decide(STATES), best, atol=0.08)
@@ -75,7 +75,10 @@ def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill):
         return total.mean()
 
     model = PointMassModel(skill)
-    policy, search = closed_loop_cost(make_planner("policy", model)), closed_loop_cost(make_planner(name, model))
+    policy, search = (
+        closed_loop_cost(make_planner("policy", model)),
+        closed_loop_cost(make_planner(name, model, adapt=False)),
+    )
     optimum = np.einsum("bi,ij,bj->b", STATES, riccati()[1], STATES).mean()
     assert search <= policy * 1.0005
     assert search <= optimum * 1.05
@@ -86,7 +89,7 @@ def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill):
 @pytest.mark.parametrize("name", PLANNERS)
 def test_lanes_do_not_depend_on_the_lanes_beside_them(name):
     model = PointMassModel(skill=0.4)
-    together = make_planner(name, model)
+    together = make_planner(name, model, adapt=False)
     together.reset([5, 6, 7, 8])
     state = STATES
     decided = []
@@ -94,7 +97,7 @@ def test_lanes_do_not_depend_on_the_lanes_beside_them(name):
         decided.append(together.decide(state))
         state = (state + 0.1).astype(np.float32)
     for lane, seed in enumerate([5, 6, 7, 8]):
-        alone = make_planner(name, model)
+        alone = make_planner(name, model, adapt=False)
         alone.reset([seed])
         state = STATES[[lane]]
         for step in range(3):
@@ -106,7 +109,7 @@ def test_lanes_do_not_depend_on_the_lanes_beside_them(name):
 def test_kept_lanes_go_on_as_if_the_others_had_stayed(name):
     model = PointMassModel(skill=0.4)
     kept = np.array([True, False, False, True])
-    whole, some = make_planner(name, model), make_planner(name, model)
+    whole, some = make_planner(name, model, adapt=False), make_planner(name, model, adapt=False)
     for planner in (whole, some):
         planner.reset([1, 2, 3, 4])
         planner.decide(STATES)
@@ -118,7 +121,7 @@ def test_kept_lanes_go_on_as_if_the_others_had_stayed(name):
 def test_discrete_search_finds_the_best_of_all_sequences(name):
     model = ChainModel()
     states = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
-    planner = make_planner(name, model, horizon=4, iterations=4, samples=96, elites=12)
+    planner = make_planner(name, model, adapt=False, horizon=4, iterations=4, samples=96, elites=12)
     planner.reset(range(len(states)))
     actions = planner.decide(states)
     assert (actions.sum(axis=1) == 1).all() and set(actions.ravel()) == {0.0, 1.0}
@@ -198,7 +201,7 @@ def test_categorical_samples_follow_the_fitted_frequencies():
 def test_actions_are_valid_whatever_the_sizes(name, discrete, lanes, samples, horizon, iterations, seed):
     model = ChainModel() if discrete else PointMassModel()
     sizes = {"samples": samples, "horizon": horizon, "iterations": iterations, "elites": 3, "policy_samples": 3}
-    planner = make_planner(name, model, **sizes)
+    planner = make_planner(name, model, adapt=False, **sizes)
     planner.reset(range(seed, seed + lanes))
     state = np.random.default_rng(seed).normal(size=(lanes, model.interface.state_size)).astype(np.float32)
     for _ in range(2):
@@ -209,7 +212,7 @@ def test_actions_are_valid_whatever_the_sizes(name, discrete, lanes, samples, ho
 
 def test_a_search_spends_what_its_options_say():
     model = PointMassModel()
-    planner = make_planner("cem", model, samples=64, horizon=8, iterations=3, policy_samples=8)
+    planner = make_planner("cem", model, adapt=False, samples=64, horizon=8, iterations=3, policy_samples=8)
     planner.reset([0])
     planner.decide(STATES[:1])
     model.counts.clear()

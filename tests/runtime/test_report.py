@@ -136,9 +136,12 @@ def test_returns_kept_and_costs_by_hand(bundle, tmp_path):
 
 
 def test_spikes_are_priced_a_decision(bundle):
-    report = make_report([bundle("chip", "loihi", spikes=100)], Settings(episodes=2))
+    recorded = {"bytes": {"act": 300, "value": 50}, "neurons": {"act": 9}}
+    report = make_report([bundle("chip", "loihi", recorded, spikes=100)], Settings(episodes=2))
     davies, fitted = report.rows[0].energy
-    assert report.rows[0].quantities["messages"].value == 100
+    quantities = report.rows[0].quantities
+    assert quantities["messages"].value == 100
+    assert (quantities["synaptic_memory"].value, quantities["neurons"].value) == (350, 9)
     assert davies.value == pytest.approx(100 * (23.6 + 81 + 1.7) * 1e-12)
     assert "Davies" in davies.source and "SANA-FE" in fitted.source
 

@@ -47,7 +47,9 @@ def test_planner_options_reach_the_planner(point_mass_bundle, tmp_path):
     sizes = ("--samples", 10, "--horizon", 2, "--iterations", 1, "--elites", 3, "--policy-samples", 2)
     assert run(point_mass_bundle(), "--episodes", 1, "--planner", "cem", *sizes, "--json", file).exit_code == 0
     counts = json.loads(file.read_text())["counts_per_decision"]
-    assert counts["imagine"] == 11 * 2
+    assert counts["imagine"] == 11 * 2 + 3
+    run(point_mass_bundle(), "--episodes", 1, "--planner", "cem", *sizes, "--no-adapt", "--json", file)
+    assert json.loads(file.read_text())["counts_per_decision"]["imagine"] == 11 * 2
 
 
 def test_a_changed_plant_is_named_and_matters(point_mass_bundle, tmp_path):

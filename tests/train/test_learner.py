@@ -98,3 +98,13 @@ def test_exploration_stays_in_range_and_repeats():
         assert np.abs(one).max() <= 1
         if task.action_kind == "discrete":
             np.testing.assert_array_equal(one.sum(1), 1)
+
+
+def test_learning_rates_fall_to_their_share_and_stay():
+    config = LearnerConfig(decay_from=10, decay_to=20, decay_share=0.1, actor_rate=1.0)
+    learner = Learner(config, BOX, 0)
+    rates = []
+    for learner.updates in (0, 10, 15, 20, 99):
+        learner._set_rates()
+        rates.append(learner._optimisers["actor"].param_groups[0]["lr"])
+    np.testing.assert_allclose(rates, [1, 1, 0.55, 0.1, 0.1])

@@ -1,5 +1,7 @@
 """The default world model: a deterministic GRU that predicts the change of the observation and the reward."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +44,8 @@ class Gru(TrainableModel):
         state_size = observations + hidden_size
         self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
         self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
+        self.bounds: tuple[Tensor, Tensor] | None = None
+        self.reward_bounds = -math.inf, math.inf
         self.box = task.action_kind == "box"
         self.interface = Interface(
             architecture="gru",
@@ -103,8 +107,20 @@ class Gru(TrainableModel):
         if self.interface.terminates:
             parts.append(torch.ones(1))
         self.head.output.scale = torch.cat(parts)
+        # Where data is scarce the policy would otherwise find rewards and places that exist in the model alone.
+        self.bounds = torch.tensor(scales.low), torch.tensor(scales.high)
+        self.reward_bounds = scales.reward_low, scales.reward_high
         self.critic.output.scale = reward / (1 - self.interface.discount)
         self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
+
+    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision within the bounds of what was seen; see `TrainableModel.dream`."""
+        state, reward, continues = super().dream(state, action, disturbance)
+        size = disturbance.shape[-1]
+        x = state[..., :size] + disturbance
+        if self.bounds is not None:
+            x = x.clamp(*self.bounds)
+        return torch.cat([x, state[..., size:]], -1), reward.clamp(*self.reward_bounds), continues
 
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
         """Teacher-forced error of one-step predictions; see `TrainableModel.loss`."""
@@ -129,7 +145,9 @@ class Gru(TrainableModel):
         states = torch.cat([observations, hidden], -1).detach().flatten(0, 1)
         if self.interface.terminates:
             states = states[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
-        return ModelLoss(losses, states, {"model/dimension_error": mean_error[:size].detach()})
+        by_dimension = mean_error[:size].detach()
+        errors = by_dimension.sqrt() * scale[:size]
+        return ModelLoss(losses, states, errors, {"model/dimension_error": by_dimension})
 
     def imagination(self, explorer: Explorer) -> Imagination:
         """Return what imagines with this model; see `TrainableModel.imagination`."""

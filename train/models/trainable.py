@@ -2,7 +2,9 @@
 
 import functools
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +23,32 @@ class Scales:
         normalisation: of the observations.
         delta: standard deviation of the change of the normalised observation in one decision (observation_size,).
         reward: size of the largest reward of one decision.
+        low: least normalised observation that imagination may reach (observation_size,).
+        high: greatest.
+        reward_low: least reward of one decision that imagination may promise, in the environment's units.
+        reward_high: greatest.
     """
 
     normalisation: Normalisation
     delta: tuple[float, ...]
     reward: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    reward_low: float
+    reward_high: float
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the constants as float64 tensors by name; `from_tensors` takes them back."""
+        numbers = {name: value for name, value in vars(self).items() if name != "normalisation"}
+        numbers |= {"mean": self.normalisation.mean, "std": self.normalisation.std}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the constants that `to_tensors` wrote."""
+        numbers: dict[str, Any] = {name: tuple(t.tolist()) if t.ndim else t.item() for name, t in tensors.items()}
+        normalisation = Normalisation(mean=numbers.pop("mean"), std=numbers.pop("std"))
+        return cls(normalisation=normalisation, **numbers)
 
 
 @dataclass(frozen=True)
@@ -35,11 +58,13 @@ class ModelLoss:
     Attributes:
         parts: scalars to minimise, by name (``observation``, ``reward``, ...); the learner weighs and adds them.
         states: flat states (samples, state_size) inferred on the way, detached: where imagination may start.
+        errors: root mean square error of one-step predictions of the normalised observation (observation_size,).
         metrics: what to log, by name.
     """
 
     parts: dict[str, Tensor]
     states: Tensor
+    errors: Tensor
     metrics: dict[str, Tensor]
 
 
@@ -49,10 +74,12 @@ class TrainableModel(DeployedModel):
     Attributes:
         policy: flat state (batch, state_size) -> mean action before tanh, or logits.
         critic: flat state (batch, state_size) -> value (batch, 1) in the environment's units.
+        generator: source of whatever `loss` draws; the learner's, so that it is saved with it.
     """
 
     policy: Mlp
     critic: Mlp
+    generator: torch.Generator
 
     @abstractmethod
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
@@ -70,11 +97,14 @@ class TrainableModel(DeployedModel):
         """Take over new constants for what the networks see and give."""
 
     def imagination(self, explorer: Explorer) -> Imagination:
-        """Return what imagines from (start, noise); architectures may do it faster than the generic way."""
+        """Return what imagines; see `roll_out`, which architectures may do faster."""
         return functools.partial(roll_out, self, explorer)
 
-    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,)."""
+    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,).
+
+        Models whose state holds the observation add `disturbance` (batch, observation_size) to it.
+        """
         outputs = self.imagine(*state.split([segment.size for segment in self.interface.state], -1), action)
         segments = len(self.interface.state)
         reward = outputs[segments].squeeze(-1)

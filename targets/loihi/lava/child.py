@@ -6,7 +6,10 @@ line on standard output says that they are done, and the first one that the netw
 """
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from nmbrl.targets.loihi.lava import models
@@ -39,6 +42,7 @@ MODELS = {
     ProdNeuron: PyProdNeuronModelFixed,
     models.DriftFreeSigmaDelta: models.PyDriftFreeSigmaDelta,
     models.Lookup: models.PyLookup,
+    models.RightShift: models.PyRightShift,
 }
 
 
@@ -77,8 +81,9 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
         # ProdNeuron sends where |v| > vth: below 0, always.
         product = ProdNeuron(shape=shape, vth=-1, exp=population.exponent)
         delta = Delta(shape=shape, vth=population.threshold)
-        sigmas[0].s_out.connect(product.a_in1)
-        sigmas[1].s_out.connect(product.a_in2)
+        shifts = (population.shift_0, population.shift_1)
+        for sigma, shift, factor in zip(sigmas, shifts, (product.a_in1, product.a_in2), strict=True):
+            _shifted(sigma.s_out, shift, shape).connect(factor)
         product.s_out.connect(delta.a_in)
         return [sigma.a_in for sigma in sigmas], delta.s_out
     if isinstance(population, Table):
@@ -100,6 +105,14 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
     return [neuron.a_in], neuron.s_out
 
 
+def _shifted(out: OutPort, exponent: int, shape: tuple[int, ...]) -> OutPort:
+    if not exponent:
+        return out
+    shift = models.RightShift(shape=shape, exponent=exponent)
+    out.connect(shift.a_in)
+    return shift.s_out
+
+
 def _build_synapses(synapses: Synapses) -> Dense | DelayDense:
     options = {
         "weights": synapses.weights,
@@ -113,8 +126,16 @@ def _build_synapses(synapses: Synapses) -> Dense | DelayDense:
     return DelayDense(delays=np.full(synapses.weights.shape, synapses.delay), **options)
 
 
+def _end_with(parent: int) -> None:
+    """Kill this process and all that Lava forked once the parent is gone, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve the commands on standard input until it ends."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # Answers go where standard output went; whatever Lava prints goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

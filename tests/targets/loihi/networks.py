@@ -1,16 +1,32 @@
-"""Random Loihi networks, small and well inside every width."""
+"""Random Loihi networks, small and inside every width."""
+
+import itertools
 
 import numpy as np
 
 from nmbrl.targets.loihi.network import Input, Network, Population, Product, SigmaDelta, Synapses, Table, weight_range
+from nmbrl.targets.loihi.simulator import Simulator, WidthError
 
 
 def random_network(seed: int, thresholds: bool = False) -> Network:
+    """Draw networks until one holds every width for a while."""
+    for attempt in itertools.count():
+        random = np.random.default_rng((seed, attempt))
+        network = _draw(random, thresholds)
+        try:
+            simulator = Simulator(network, batch=4, strict=True)
+            for time in range(40 * network.steps):
+                simulator.step(random_values(random, network, 4) if time % network.steps == 0 else None)
+        except WidthError:
+            continue
+        return network
+    raise AssertionError
+
+
+def _draw(random: np.random.Generator, thresholds: bool) -> Network:
     """Two inputs, three to five populations of all kinds, synapses of every sign mode, exponent and delay forward."""
-    random = np.random.default_rng(seed)
     populations: list[Population] = [Input("in.u", 3), Input("in.w", 2)]
-    count = random.integers(3, 6)
-    populations += [_random_population(random, f"p{index}", thresholds) for index in range(count)]
+    populations.extend(_random_population(random, f"p{index}", thresholds) for index in range(random.integers(3, 6)))
     synapses = []
     depth = {"in.u": 0, "in.w": 0}
     for index, target in enumerate(populations[2:], start=2):
@@ -36,12 +52,14 @@ def _random_population(random: np.random.Generator, name: str, thresholds: bool)
 
     kind = random.choice(["linear", "relu", "table", "product"])
     if kind == "product":
-        return Product(name, size, threshold, bias_0=bias(), bias_1=bias(), exponent=int(random.integers(18, 24)))
+        shifts = {"shift_0": int(random.integers(0, 4)), "shift_1": int(random.integers(0, 4))}
+        exponent = int(random.integers(14, 22))
+        return Product(name, size, threshold, 24, bias_0=bias(), bias_1=bias(), **shifts, exponent=exponent)
     if kind == "table":
         values = np.cumsum(random.integers(-40, 40, 17)).astype(np.int32)
-        return Table(name, size, threshold, bias=bias(), values=values, exponent=int(random.integers(3, 12)))
+        return Table(name, size, threshold, 24, bias=bias(), values=values, exponent=int(random.integers(3, 12)))
     shift = int(random.integers(0, 12))
-    return SigmaDelta(name, size, threshold, bias=bias(), state_exp=shift, relu=bool(kind == "relu"))
+    return SigmaDelta(name, size, threshold, 24, bias=bias(), state_exp=shift, relu=bool(kind == "relu"))
 
 
 def _random_synapses(

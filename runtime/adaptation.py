@@ -1,0 +1,185 @@
+"""A world model that corrects itself while it runs, because the plant is never quite the one it was trained on.
+
+Each decision compares what the model had predicted with what was observed, and fits three kinds of constants to the
+episode so far: how much of the present action acts (``alpha``; a heavier cart: less), how much of the previous one
+(``beta``; a late action: all of it), and for every observation how much of its predicted change happens (``kappa``; a
+longer pole: its speed changes less):
+
+    x' = x + kappa * (f(x, alpha a + beta a_previous) - x)
+
+Discrete actions can only be mixed: ``(1 - beta) a + beta a_previous``.
+
+With f taken as affine in the action (mechanical plants are), this is linear in kappa for given alpha and beta and the
+other way round, so a few rounds of alternating least squares on running sums fit it; a prior holds the constants at 1,
+0 and 1 until the evidence weighs more. It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
+(Adaptive Control, 2nd edition, chapter 3) around a learned model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmbrl.targets.interface import Array, Executor, Segment
+
+# Evidence that outweighs the prior, as a sum over decisions of squared changes of normalised observations.
+ACTION_PRIOR = 0.01
+CHANGE_PRIOR = 0.02
+# Constants outside of these say that the fit is wrong, not the plant.
+ACTION_RANGE = (-0.5, 2.0)
+CHANGE_RANGE = (0.25, 4.0)
+ROUNDS = 4
+
+
+@dataclass
+class _Parts:
+    """The segments of an adapted state, as views; ``model`` is the state of the model itself.
+
+    Attributes:
+        previous: action of the last decision (batch, action_size).
+        seen: 1 once an observation was folded in, else 0 (batch, 1).
+        action: minus the prior, alpha and beta (batch, 2).
+        change: minus the prior, kappa (batch, observation_size).
+        products: sums of products of the three features (batch, observation_size, 3, 3).
+        targets: sums of features times observed changes (batch, observation_size, 3).
+    """
+
+    model: Array
+    previous: Array
+    seen: Array
+    action: Array
+    change: Array
+    products: Array
+    targets: Array
+
+
+class AdaptedExecutor(Executor):
+    """Any executor, with what it has learned about the plant in this episode as a part of the state.
+
+    A state after `reset` imagines exactly as the model does. Changes are corrected only where the state holds the
+    observation itself (``decode`` is an alias); elsewhere kappa stays 1.
+
+    Args:
+        executor: what runs the model.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        interface = executor.interface
+        actions, observations = interface.task.action_size, interface.task.observation_size
+        sizes = {
+            "previous_action": actions,
+            "seen": 1,
+            "action_correction": 2,
+            "change_correction": observations,
+            "feature_products": observations * 9,
+            "feature_targets": observations * 3,
+        }
+        extra = tuple(Segment(name=name, size=size) for name, size in sizes.items())
+        adapted = interface.model_copy(update={"state": interface.state + extra})
+        super().__init__(executor.target, adapted, executor.macs)
+        self._executor = executor
+        self.counts = executor.counts
+        self._bounds = np.cumsum([interface.state_size, *sizes.values()])
+        self._range = ACTION_RANGE if interface.task.action_kind == "box" else (0.0, 1.0)
+        self._observed = _slice_of(executor, interface.aliases.get("decode", {}).get("o"))
+
+    def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Evaluate one core function of the model itself."""
+        return self._executor.call(function, inputs)
+
+    def observe(self, state: Array, action: Array, observation: Array) -> Array:
+        """See `Executor.observe`; also refits the constants to what `action` did."""
+        parts = self._split(state)
+        batch, size = observation.shape
+        before = np.concatenate([parts.model] * 3)
+        imagined, _, _ = self._executor.imagine(before, np.concatenate([self._base(action), action, parts.previous]))
+        normalise = self.interface.normalisation.normalise
+        base, acted, late = normalise(self._executor.decode(imagined)).reshape(3, batch, size)
+        start = normalise(self._executor.decode(parts.model))
+        features = np.stack([base - start, acted - base, late - base], axis=-1)
+        change = normalise(observation) - start
+        parts.products = parts.products + parts.seen[..., None, None] * features[..., :, None] * features[..., None, :]
+        parts.targets = parts.targets + parts.seen[..., None] * features * change[..., None]
+        parts.action, parts.change = self._fit(parts.products, parts.targets)
+        parts.model = self._executor.observe(parts.model, self._effective(parts, action), observation)
+        parts.previous, parts.seen = action, np.ones_like(parts.seen)
+        return self._join(parts)
+
+    def imagine(self, state: Array, action: Array) -> tuple[Array, Array, Array]:
+        """See `Executor.imagine`; the step is the corrected one."""
+        parts = self._split(state)
+        imagined, reward, alive = self._executor.imagine(parts.model, self._effective(parts, action))
+        if self._observed is not None:
+            imagined[:, self._observed] += parts.change * (imagined - parts.model)[:, self._observed]
+        parts.model, parts.previous = imagined, action
+        return self._join(parts), reward, alive
+
+    def act(self, state: Array) -> Array:
+        """See `Executor.act`."""
+        return self._executor.act(self._split(state).model)
+
+    def value(self, state: Array) -> Array:
+        """See `Executor.value`."""
+        return self._executor.value(self._split(state).model)
+
+    def decode(self, state: Array) -> Array:
+        """See `Executor.decode`."""
+        return self._executor.decode(self._split(state).model)
+
+    def close(self) -> None:
+        """Release what the model's executor holds."""
+        self._executor.close()
+
+    def constants(self, state: Array) -> tuple[Array, Array, Array]:
+        """Return alpha (batch,), beta (batch,) and kappa (batch, observation_size) as they are fitted in a state."""
+        parts = self._split(state)
+        return 1 + parts.action[:, 0], parts.action[:, 1], 1 + parts.change
+
+    def _base(self, action: Array) -> Array:
+        """What alpha and beta count from: no action at all, or the present one where doing nothing is no choice."""
+        return action if self.interface.task.action_kind == "discrete" else np.zeros_like(action)
+
+    def _effective(self, parts: _Parts, action: Array) -> Array:
+        base = self._base(action)
+        alpha, beta = 1 + parts.action[:, :1], parts.action[:, 1:]
+        return base + alpha * (action - base) + beta * (parts.previous - base)
+
+    def _fit(self, products: Array, targets: Array) -> tuple[Array, Array]:
+        """Alternating least squares; returns alpha and beta, and kappa, each minus its prior."""
+        kappa = np.ones(targets.shape[:2], np.float32)
+        weights = np.ones((len(targets), 3), np.float32)
+        for _ in range(ROUNDS):
+            square = (kappa**2)[..., None, None] * products[..., 1:, 1:]
+            residual = kappa[..., None] * (targets[..., 1:] - kappa[..., None] * products[..., 1:, :2].sum(axis=-1))
+            # The prior is at (1, 0): fit what the residual of the whole present action leaves.
+            shift = np.linalg.solve(
+                square.sum(axis=1) + np.float32(ACTION_PRIOR) * np.eye(2, dtype=np.float32),
+                residual.sum(axis=1)[..., None],
+            )[..., 0]
+            weights[:, 1:] = np.clip(np.array([1.0, 0.0], np.float32) + shift, *self._range)
+            if self._observed is None:
+                break
+            along = np.einsum("bi,boi->bo", weights, targets)
+            power = np.einsum("bi,boij,bj->bo", weights, products, weights)
+            kappa = np.clip((along + CHANGE_PRIOR) / (power + CHANGE_PRIOR), *CHANGE_RANGE).astype(np.float32)
+        return weights[:, 1:] - np.array([1.0, 0.0], np.float32), kappa - 1
+
+    def _split(self, state: Array) -> _Parts:
+        model, previous, seen, action, change, products, targets = np.split(state, self._bounds[:-1], axis=1)
+        size = self.interface.task.observation_size
+        return _Parts(
+            model, previous, seen, action, change, products.reshape(-1, size, 3, 3), targets.reshape(-1, size, 3)
+        )
+
+    def _join(self, parts: _Parts) -> Array:
+        values = (getattr(parts, name) for name in _Parts.__dataclass_fields__)
+        return np.concatenate([value.reshape(len(value), -1) for value in values], axis=1)
+
+
+def _slice_of(executor: Executor, name: str | None) -> slice | None:
+    """Where a segment lies in the flat state; None where there is no such segment."""
+    start = 0
+    for segment in executor.interface.state:
+        if segment.name == name:
+            return slice(start, start + segment.size)
+        start += segment.size
+    return None

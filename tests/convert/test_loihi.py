@@ -1,0 +1,225 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nmbrl.convert.calibration import compute_samples
+from nmbrl.convert.loihi import build, convert
+from nmbrl.convert.loihi.lowering import lower
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.load import load
+from nmbrl.targets.loihi.executor import LoihiExecutor, quantise
+from nmbrl.targets.loihi.limits import representable
+from nmbrl.train.deployed import TorchExecutor
+
+
+def evaluate(module, *inputs):
+    """The lowered graph's outputs in float64, and PyTorch's."""
+    names = {f"i{index}": tensor.shape[1] for index, tensor in enumerate(inputs)}
+    expected = module(*inputs)
+    graph = lower(module, names, tuple(f"o{index}" for index in range(len(expected))))
+    values = {graph.inputs[f"i{i}"]: t.numpy() for i, t in enumerate(inputs) if f"i{i}" in graph.inputs}
+    for node in graph.nodes:
+        if node.kind != "input":
+            values[node.name] = node.evaluate(values)
+    return graph, [values[name] for name in graph.outputs.values()], [tensor.detach().numpy() for tensor in expected]
+
+
+class Everything(nn.Module):
+    """Every operation that is lowered."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first, self.second = nn.Linear(5, 8), nn.Linear(8, 6, bias=False)
+        self.register_buffer("scale", torch.linspace(0.5, 2.0, 6))
+
+    def forward(self, x, y, unused):
+        both = torch.cat([x, y], -1)
+        left, right = self.first(both).chunk(2, -1)
+        gate = torch.sigmoid(left) * (1 - torch.tanh(right))
+        hidden = self.second(torch.cat([gate, nn.functional.silu(left[:, 1:3]), nn.functional.elu(y)], 1)) * self.scale
+        a, b = torch.split(hidden, [2, 4], dim=1)
+        return torch.relu(a) - 0.5 * a, nn.functional.gelu(b) / 3 + 2, -hidden, both * both
+
+
+def test_lowering_equals_pytorch():
+    torch.manual_seed(0)
+    inputs = [torch.randn(7, size, dtype=torch.float64) for size in (3, 2, 4)]
+    graph, actual, expected = evaluate(Everything().double(), *inputs)
+    for ours, theirs in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    assert "i2" not in graph.inputs
+
+
+def test_what_is_computed_twice_is_one_population():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return torch.tanh(x) + 1, torch.tanh(x) - x, torch.tanh(x)
+
+    graph, _, _ = evaluate(Twice(), torch.randn(2, 3))
+    assert [node.kind for node in graph.nodes].count("table") == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (lambda x: (torch.cumsum(x, 1),), "cumsum"),
+        (lambda x: (x / (x + 5),), "division"),
+        (lambda x: (torch.cat([x, x], 0),), "across the batch"),
+    ],
+)
+def test_an_operation_without_counterpart_is_named(function, named):
+    class Module(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    with pytest.raises(NmbrlError, match=named):
+        lower(Module(), {"x": 3}, ("y",))
+
+
+@pytest.fixture(scope="module")
+def parts(small_run):
+    samples = compute_samples(small_run.model, small_run.calibration)
+    return small_run.model, samples, *build(small_run.model, samples.inputs)
+
+
+def executor(parts, simulator="fast"):
+    model, _, functions, networks = parts
+    return LoihiExecutor(model.interface, dict(model.macs), functions, networks, simulator)
+
+
+def test_fixed_point_stays_close_to_pytorch_and_inside_every_width(parts):
+    model, samples, _, _ = parts
+    strict, reference = executor(parts, "strict"), TorchExecutor(model)
+    for function, inputs in samples.inputs.items():
+        actual, expected = strict.call(function, inputs), reference.call(function, inputs)
+        for name in expected:
+            error = np.abs(actual[name] - expected[name])
+            assert error.mean() < 0.004 * max(1.0, np.abs(expected[name]).max()), (function, name)
+            assert error.max() < 0.03 * max(1.0, np.abs(expected[name]).max()), (function, name)
+
+
+def test_finer_weights_and_messages_come_closer(parts):
+    model, samples, _, _ = parts
+    expected = TorchExecutor(model).call("observe", samples.inputs["observe"])["h"]
+    errors = []
+    for bits in (3, 5, 8):
+        coarse = executor((model, samples, *build(model, samples.inputs, weight_bits=bits)))
+        errors.append(np.abs(coarse.call("observe", samples.inputs["observe"])["h"] - expected).mean())
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_a_state_has_one_scale_wherever_it_goes(parts):
+    model, _, functions, _ = parts
+    for segment in model.interface.state:
+        scales = {t.scale for f in functions.values() for t in (*f.inputs, *f.outputs) if t.name == segment.name}
+        assert len(scales) == 1
+        assert np.log2(scales.pop()).is_integer()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_results_do_not_depend_on_what_a_lane_has_seen(parts, seed):
+    samples = parts[1]
+    random = np.random.default_rng(seed)
+    used = executor(parts)
+    inputs = samples.inputs["imagine"]
+    for batch in random.integers(1, 9, 4):
+        rows = random.integers(len(inputs["h"]), size=batch)
+        chosen = {name: array[rows] for name, array in inputs.items()}
+        fresh = executor(parts).call("imagine", chosen)
+        for name, array in used.call("imagine", chosen).items():
+            np.testing.assert_array_equal(array, fresh[name])
+
+
+def test_a_state_that_comes_back_is_the_same_integers(parts):
+    model, functions = parts[0], parts[2]
+    loihi = executor(parts)
+    state = loihi.reset(4)
+    for time in range(5):
+        state = loihi.observe(state, np.zeros((4, 2), np.float32), np.full((4, 3), 0.1 * time, np.float32))
+    tensor = next(tensor for tensor in functions["act"].inputs if tensor.name == "h")
+    hidden = model.interface.split(state)["h"]
+    np.testing.assert_array_equal(quantise(hidden, tensor, 16) * np.float64(tensor.scale), hidden)
+
+
+def test_counts_are_those_of_the_populations(parts):
+    _, samples, _, networks = parts
+    loihi = executor(parts)
+    inputs = {name: array[:5] for name, array in samples.inputs["imagine"].items()}
+    loihi._evaluate("imagine", inputs)
+    counts, network = loihi.counts, networks["imagine"]
+    neurons = sum(population.size for population in network.populations)
+    assert counts["imagine"] == 5 and counts["steps"] == 5 * network.steps
+    assert counts["possible_messages"] == 5 * neurons
+    assert counts["neuron_updates"] == 5 * neurons * network.steps
+    for quantity in ("messages", "synaptic_operations"):
+        names = [f"{quantity}/imagine/{population.name}" for population in network.populations]
+        assert counts[quantity] == sum(counts[name] for name in names) > 0
+    synapses = sum(np.count_nonzero(part.weights) for part in network.synapses)
+    assert 0.5 * 5 * synapses < counts["synaptic_operations"] <= 5 * synapses
+    loihi._evaluate("imagine", inputs)
+    # Nothing changed, so nothing was sent.
+    assert loihi.counts["messages"] == counts["messages"] and loihi.counts["imagine"] == 10
+
+
+def test_thresholds_save_messages_and_keep_the_error_small(parts):
+    model, samples, _, _ = parts
+    start = np.array([0.5, -1.0, 0.0])
+    walk = start + np.cumsum(np.random.default_rng(0).normal(0, 0.01, (60, 1, 3)), axis=0)
+    messages, states = [], []
+    for threshold in (0.0, 8.0, 32.0):
+        loihi = executor((model, samples, *build(model, samples.inputs, threshold=threshold)))
+        state = loihi.reset(1)
+        for observation in walk:
+            state = loihi.observe(state, np.zeros((1, 2), np.float32), observation.astype(np.float32))
+        messages.append(loihi.counts["messages"])
+        states.append(state)
+    assert messages[2] < 0.6 * messages[0] and messages[1] < 0.9 * messages[0]
+    assert np.abs(states[1] - states[0]).max() < 0.05
+
+
+def test_inputs_beyond_the_width_saturate(parts):
+    _, _, functions, networks = parts
+    tensor = functions["observe"].inputs[0]
+    bits = networks["observe"].by_name[networks["observe"].inputs[tensor.name]].message_bits - 1
+    assert tuple(quantise(np.array([-1e9, 1e9], np.float32), tensor, bits)) == representable(bits)
+
+
+def test_the_bundle_runs_and_equal_runs_give_equal_bytes(small_run, tmp_path):
+    first = convert(small_run, tmp_path / "one")
+    convert(small_run, tmp_path / "two")
+    for name in (*first.files, "bundle.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    loihi, reference = load(tmp_path / "one", simulator="strict"), TorchExecutor(small_run.model)
+    state, expected = loihi.reset(2), reference.reset(2)
+    for time in range(10):
+        observation = np.array([[0.5, -1.0, 0.0], [0.6, -0.8, 0.01 * time]], np.float32)
+        action = np.zeros((2, small_run.model.interface.task.action_size), np.float32)
+        state, expected = loihi.observe(state, action, observation), reference.observe(expected, action, observation)
+    np.testing.assert_allclose(state, expected, atol=0.05)
+    np.testing.assert_allclose(loihi.act(state), reference.act(expected), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "rate"}, "unknown method 'rate'"),
+        ({"threshold": -1.0}, "threshold is -1.0"),
+        ({"message_bits": 40}, "message_bits is 40"),
+        ({"weight_bits": 9}, "weight_bits is 9"),
+    ],
+)
+def test_options_out_of_range_are_one_line(small_run, tmp_path, options, message):
+    with pytest.raises(NmbrlError, match=message):
+        convert(small_run, tmp_path / "bundle", **options)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_unknown_simulator_is_one_line(small_run, tmp_path):
+    convert(small_run, tmp_path / "bundle")
+    with pytest.raises(NmbrlError, match="unknown simulator 'slow'"):
+        load(tmp_path / "bundle", simulator="slow")
