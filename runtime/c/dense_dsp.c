@@ -92,39 +92,94 @@ static void widen_inputs(const int8_t *x, size_t columns, uint32_t *place, size_
     }
 }
 
-static void widen_weights(const int8_t *w, size_t blocks) {
-    uint32_t *place = weights;
-    for (size_t block = 0; block < blocks; ++block, w += 8, place += 4) {
-        const uint32_t first = nmbrl_load_word(w), second = nmbrl_load_word(w + 4);
-        place[0] = nmbrl_even_bytes(first);
-        place[1] = nmbrl_odd_bytes(first);
-        place[2] = nmbrl_even_bytes(second);
-        place[3] = nmbrl_odd_bytes(second);
+/* Widens a pair's weights; end: of its packed weights. In C:
+ *   for each block: place[0], place[1] = even and odd bytes of the first row's word, place[2], place[3] of the second's
+ */
+__attribute__((naked, noinline)) static void widen_weights(__attribute__((unused)) const int8_t *w,
+                                                           __attribute__((unused)) uint32_t *place,
+                                                           __attribute__((unused)) const int8_t *end) {
+    __asm__ volatile(
+        "push {r4-r8, lr}\n"
+        "1:\n"
+        "ldrd r3, r4, [r0], #8\n"
+        "sxtb16 r5, r3\n"
+        "sxtb16 r6, r3, ror #8\n"
+        "sxtb16 r7, r4\n"
+        "sxtb16 r8, r4, ror #8\n"
+        "stmia r1!, {r5-r8}\n"
+        "cmp r0, r2\n"
+        "bne 1b\n"
+        "pop {r4-r8, pc}\n");
+}
+
+/* What finish_pair needs, in the order of the registers that take it. */
+typedef struct {
+    const int32_t *sums, *end;
+    int8_t *y;
+    size_t y_stride;
+    int32_t multiplier[2], offset[2];
+    int right[2];
+    const int8_t *table;
+} outputs;
+
+/* Requantises a pair of rows of all samples, as nmbrl_apply_simple does. */
+#define FINISH(name, look_up)                                                                       \
+    __attribute__((naked, noinline)) static void name(__attribute__((unused)) const outputs *o) {  \
+        __asm__ volatile(                                                                           \
+            "push {r4-r11, lr}\n"                                                                   \
+            "ldmia r0, {r0-r10}\n"                                                                  \
+            "1:\n"                                                                                  \
+            "ldrd r11, r12, [r0], #8\n"                                                             \
+            "smmulr r11, r11, r4\n"                                                                 \
+            "smmulr r12, r12, r5\n"                                                                 \
+            "add lr, r11, r6\n"                                                                     \
+            "add r11, lr, r11, asr #31\n"                                                           \
+            "add lr, r12, r7\n"                                                                     \
+            "add r12, lr, r12, asr #31\n"                                                           \
+            "asr r11, r11, r8\n"                                                                    \
+            "asr r12, r12, r9\n"                                                                    \
+            "ssat r11, #8, r11\n"                                                                   \
+            "ssat r12, #8, r12\n" look_up                                                           \
+            "strb r11, [r2]\n"                                                                      \
+            "strb r12, [r2, #1]\n"                                                                  \
+            "add r2, r3\n"                                                                          \
+            "cmp r0, r1\n"                                                                          \
+            "bne 1b\n"                                                                              \
+            "pop {r4-r11, pc}\n");                                                                  \
+    }
+
+FINISH(finish_pair, "")
+FINISH(finish_pair_and_map, "uxtb r11, r11\n"
+                            "uxtb r12, r12\n"
+                            "ldrb r11, [r10, r11]\n"
+                            "ldrb r12, [r10, r12]\n")
+
+/* The same of one row, for any factor. */
+static void finish_row(const nmbrl_dense_layer *l, size_t row, const nmbrl_factor *f, int8_t *y, size_t y_stride,
+                       size_t n) {
+    const int32_t *sum = sums + row % 2;
+    for (; n > 0; --n, sum += 2, y += y_stride) {
+        const int32_t q = nmbrl_apply(*sum, f);
+        y[row] = l->table ? l->table[(uint8_t)q] : (int8_t)q;
     }
 }
 
-/* Requantises one row of all samples. */
-__attribute__((noinline)) static void finish_row(const nmbrl_dense_layer *l, size_t row, int8_t *y, size_t y_stride,
-                                                 size_t n) {
-    const nmbrl_factor f = nmbrl_make_factor(l->multiplier[row], l->shift[row], l->zero_point, l->low, l->high);
-    const int32_t multiplier = f.multiplier, offset = f.offset;
-    const int right = f.right;
-    const int8_t *const table = l->table;
-    const int32_t *sum = sums + row % 2, *const end = sum + 2 * n;
-    y += row;
-    if (f.simple && table) {
-#pragma GCC unroll 2
-        for (; sum != end; sum += 2, y += y_stride) {
-            *y = table[(uint8_t)nmbrl_apply_simple(*sum, multiplier, offset, right)];
+static void finish(const nmbrl_dense_layer *l, size_t row, int8_t *y, size_t y_stride, size_t n) {
+    nmbrl_factor f[2];
+    for (size_t i = 0; i < 2; ++i) {
+        f[i] = nmbrl_make_factor(l->multiplier[row + i], l->shift[row + i], l->zero_point, l->low, l->high);
+    }
+    if (row + 1 < l->rows && f[0].simple && f[1].simple) {
+        const outputs o = {sums, sums + 2 * n, y + row, y_stride, {f[0].multiplier, f[1].multiplier},
+                           {f[0].offset, f[1].offset}, {f[0].right, f[1].right}, l->table};
+        if (l->table) {
+            finish_pair_and_map(&o);
+        } else {
+            finish_pair(&o);
         }
-    } else if (f.simple) {
-#pragma GCC unroll 2
-        for (; sum != end; sum += 2, y += y_stride) *y = (int8_t)nmbrl_apply_simple(*sum, multiplier, offset, right);
     } else {
-        for (; sum != end; sum += 2, y += y_stride) {
-            const int32_t q = nmbrl_apply(*sum, &f);
-            *y = table ? table[(uint8_t)q] : (int8_t)q;
-        }
+        finish_row(l, row, &f[0], y, y_stride, n);
+        if (row + 1 < l->rows) finish_row(l, row + 1, &f[1], y, y_stride, n);
     }
 }
 
@@ -135,7 +190,7 @@ static void dense(const nmbrl_dense_layer *l, const int8_t *x, size_t x_stride, 
         widen_inputs(x + sample * x_stride, l->columns, place, 2 * TILE);
     }
     for (size_t row = 0; row < l->rows; row += 2) {
-        widen_weights(l->weights + row * blocks * 4, blocks);
+        widen_weights(l->weights + row * blocks * 4, weights, l->weights + (row + 2) * blocks * 4);
         const pair_of_rows pair = {{2 * l->bias[row], 2 * l->bias[row + 1]},
                                    weights,
                                    weights + blocks / 4 * 16,
@@ -143,8 +198,7 @@ static void dense(const nmbrl_dense_layer *l, const int8_t *x, size_t x_stride, 
                                    sums,
                                    inputs + tiles * blocks * TILE * 2};
         add_up(&pair, inputs);
-        finish_row(l, row, y, y_stride, n);
-        if (row + 1 < l->rows) finish_row(l, row + 1, y, y_stride, n);
+        finish(l, row, y, y_stride, n);
     }
 }
 
@@ -165,8 +219,7 @@ static void dense_one(const nmbrl_dense_layer *l, const int8_t *x, int8_t *y) {
         }
         sums[0] = first;
         sums[1] = second;
-        finish_row(l, row, y, 0, 1);
-        if (row + 1 < l->rows) finish_row(l, row + 1, y, 0, 1);
+        finish(l, row, y, 0, 1);
     }
 }
 
