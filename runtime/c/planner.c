@@ -1,10 +1,11 @@
-#include <float.h>
 #include <string.h>
 
 #include "nmbrl_real.h"
 #include "nmbrl_search.h"
 
 #define MAX_ITERATIONS 64
+/* The smallest normal number: what stands for a spread of none. */
+#define LEAST_SPREAD 0x1.0p-126f
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -95,7 +96,7 @@ static void weigh(nmbrl_planner *p) {
         return;
     }
     float spread = deviation(p->elite_scores, elites), total = 0.0f;
-    spread = spread > FLT_MIN ? spread : FLT_MIN;
+    spread = spread > LEAST_SPREAD ? spread : LEAST_SPREAD;
     const float scale = p->options.temperature * spread;
     for (size_t i = 0; i < elites; ++i) {
         const float distance = p->elite_scores[i] - p->elite_scores[0];
