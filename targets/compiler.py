@@ -46,14 +46,18 @@ def run_compiler(arguments: Iterable[str], compiler: tuple[str, ...] | None = No
         NmbrlError: with the first error, if it fails.
     """
     command = [*(compiler or find_compiler()), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise NmbrlError(f"cannot run the C compiler {command[0]}: {error.strerror or error}") from error
+    done = _run(command)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise NmbrlError(f"{Path(command[0]).name} fails: {lines[0] if lines else f'status {done.returncode}'}")
     return done.stderr
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NmbrlError(f"cannot run the C compiler {command[0]}: {error.strerror or error}") from error
 
 
 def build_library(sources: dict[str, str], flags: tuple[str, ...] = ()) -> Path:
@@ -105,7 +109,7 @@ def compile_library(
 @cache
 def _machine(compiler: tuple[str, ...]) -> str:
     """What native code depends on beside its source: compiler version and processor."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    version = _run([*compiler, "--version"]).stdout
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next((line for line in lines if line.startswith("flags")), "")

@@ -109,7 +109,9 @@ class Printer:
     @_kernel.register
     def _(self, step: Add, name: str) -> str:
         tables = [
-            self.constants.add(f"{name}_addend_{which}", "int32_t", by_pattern(table), "tables")
+            self.constants.add(
+                f"{name}_addend_{which}", "int32_t", [2 * addend for addend in by_pattern(table)], "tables"
+            )
             for which, table in (("a", step.a_table), ("b", step.b_table))
         ]
         layer = self._layer("add", name, (

@@ -18,7 +18,9 @@ void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_
                 }
             }
             for (size_t i = 0; i < 2 && row + i < l.rows; ++i) {
-                const int32_t scaled = nmbrl_rescale(sums[i], l.multiplier[row + i], l.shift[row + i]);
+                const int shift = l.shift[row + i];
+                const int32_t doubled = nmbrl_double(sums[i], shift);
+                const int32_t scaled = nmbrl_rescale(doubled, l.multiplier[row + i], nmbrl_right(shift));
                 const int8_t q = nmbrl_clamp(scaled + l.zero_point, l.low, l.high);
                 y[row + i] = l.table ? nmbrl_look_up(l.table, q) : q;
             }

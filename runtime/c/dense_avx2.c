@@ -79,7 +79,7 @@ static inline __attribute__((always_inline)) void rows_of_tile(const nmbrl_dense
                                                nmbrl_widen(whole ? l->shift + row : shift), l->zero_point, l->low, l->high);
     for (size_t s = 0; s < samples; ++s, y += y_stride) {
         const __m256i total = _mm256_add_epi32(gather_rows(sums[s]), _mm256_loadu_si256((const __m256i *)biases));
-        const int64_t bytes = nmbrl_narrow(nmbrl_requantise(total, &lanes));
+        const int64_t bytes = nmbrl_narrow(nmbrl_requantise(_mm256_slli_epi32(total, 1), &lanes));
         memcpy(y + row, &bytes, rows);
     }
 }

@@ -9,7 +9,8 @@ void nmbrl_multiply(const nmbrl_multiply_layer *layer, const int8_t *a, size_t a
     for (size_t row = 0; row < n; ++row, a += a_stride, b += b_stride, y += y_stride) {
         for (size_t i = 0; i < l.size; ++i) {
             const int32_t product = (int32_t)(a[i] - l.a_zero) * (b[i] - l.b_zero);
-            const int8_t q = nmbrl_clamp(nmbrl_rescale(product, l.multiplier, l.shift) + l.zero_point, l.low, l.high);
+            const int32_t scaled = nmbrl_rescale(nmbrl_double(product, l.shift), l.multiplier, nmbrl_right(l.shift));
+            const int8_t q = nmbrl_clamp(scaled + l.zero_point, l.low, l.high);
             y[i] = l.table ? nmbrl_look_up(l.table, q) : q;
         }
     }

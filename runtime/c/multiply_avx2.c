@@ -17,13 +17,14 @@ void nmbrl_multiply(const nmbrl_multiply_layer *layer, const int8_t *a, size_t a
         for (; i + 8 <= l.size; i += 8) {
             const __m256i first = _mm256_sub_epi32(nmbrl_widen(a + i), a_zero);
             const __m256i second = _mm256_sub_epi32(nmbrl_widen(b + i), b_zero);
-            const __m256i product = _mm256_slli_epi32(_mm256_mullo_epi32(first, second), left);
+            const __m256i product = _mm256_slli_epi32(_mm256_mullo_epi32(first, second), left + 1);
             const int64_t bytes = nmbrl_narrow(nmbrl_requantise(product, &lanes));
             _mm_storel_epi64((__m128i *)(void *)(y + i), _mm_cvtsi64_si128(bytes));
         }
         for (; i < l.size; ++i) {
             const int32_t product = (int32_t)(a[i] - l.a_zero) * (b[i] - l.b_zero);
-            y[i] = nmbrl_clamp(nmbrl_rescale(product, l.multiplier, l.shift) + l.zero_point, l.low, l.high);
+            const int32_t scaled = nmbrl_rescale(nmbrl_double(product, l.shift), l.multiplier, nmbrl_right(l.shift));
+            y[i] = nmbrl_clamp(scaled + l.zero_point, l.low, l.high);
         }
     }
     if (l.table) nmbrl_map(l.table, l.size, y - n * y_stride, y_stride, y - n * y_stride, y_stride, n);

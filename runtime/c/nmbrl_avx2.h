@@ -23,13 +23,13 @@ static inline nmbrl_lanes nmbrl_make_lanes(__m256i multiplier, __m256i shift, in
     return lanes;
 }
 
-/* clamp(zero_point + x * factor) */
-static inline __m256i nmbrl_requantise(__m256i x, const nmbrl_lanes *l) {
-    const __m256i nudge = _mm256_set1_epi64x(1 << 30);
-    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, l->multiplier), nudge);
+/* clamp(zero_point + doubled / 2 * factor) */
+static inline __m256i nmbrl_requantise(__m256i doubled, const nmbrl_lanes *l) {
+    const __m256i nudge = _mm256_set1_epi64x((int64_t)1 << 31);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(doubled, l->multiplier), nudge);
     const __m256i odd = _mm256_add_epi64(
-        _mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(l->multiplier, 32)), nudge);
-    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+        _mm256_mul_epi32(_mm256_srli_epi64(doubled, 32), _mm256_srli_epi64(l->multiplier, 32)), nudge);
+    const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
     const __m256i sign = _mm256_and_si256(_mm256_srai_epi32(high, 31), l->rounds);
     const __m256i rounded = _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(high, l->half), sign), l->shift);
     const __m256i moved = _mm256_add_epi32(rounded, l->zero_point);

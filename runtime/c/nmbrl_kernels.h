@@ -34,7 +34,7 @@ void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_strid
 void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                           size_t n);
 
-/* y = table[clamp(zero_point + (A[a] + B[b]) * factor)] with tables of rescaled addends; shift is at most 0. */
+/* y = table[clamp(zero_point + (A[a] + B[b]) / 2 * factor)] with tables of twice the rescaled addends; shift is at most 0. */
 typedef struct {
     const int32_t *a, *b;
     const int8_t *table; /* 256, or NULL */

@@ -4,6 +4,9 @@
 /* Bits of the sum of exponentials before the point (tflite-micro, kernels/internal/reference/softmax.h). */
 #define SUM_BITS 12
 
+/* a * b / 2^31 to nearest, ties upwards. */
+static int32_t doubling_high(int32_t a, int32_t b) { return (int32_t)(((int64_t)a * b + (1 << 30)) >> 31); }
+
 static int32_t saturating_left(int32_t x, int bits) {
     const int64_t wide = (int64_t)x * (1 << bits);
     return (int32_t)(wide > INT32_MAX ? INT32_MAX : wide < INT32_MIN ? INT32_MIN : wide);
@@ -12,10 +15,10 @@ static int32_t saturating_left(int32_t x, int bits) {
 /* 1 / (1 + a) for 0 <= a < 1, Q0.31, by three steps of Newton and Raphson from 48/17 - 32/17 d. */
 static int32_t one_over_one_plus(int32_t a) {
     const int32_t half_denominator = (int32_t)(((int64_t)a + INT32_MAX + 1) / 2);
-    int32_t x = 1515870810 + nmbrl_doubling_high(half_denominator, -1010580540);
+    int32_t x = 1515870810 + doubling_high(half_denominator, -1010580540);
     for (int i = 0; i < 3; ++i) {
-        const int32_t error = (1 << 29) - nmbrl_doubling_high(half_denominator, x);
-        x += saturating_left(nmbrl_doubling_high(x, error), 2);
+        const int32_t error = (1 << 29) - doubling_high(half_denominator, x);
+        x += saturating_left(doubling_high(x, error), 2);
     }
     return saturating_left(x, 1);
 }
@@ -40,7 +43,7 @@ void nmbrl_softmax(const int32_t *exponentials, size_t size, const int8_t *x, si
         const int32_t scale = one_over_one_plus((int32_t)((sum << headroom) - (1u << 31)));
         const int bits = SUM_BITS - headroom + 31 - 8;
         for (size_t i = 0; i < size; ++i) {
-            const int32_t product = nmbrl_doubling_high(scale, exponentials[largest - x[i]]);
+            const int32_t product = doubling_high(scale, exponentials[largest - x[i]]);
             y[i] = nmbrl_clamp(shift_right(product, bits) - 128, -128, 127);
         }
     }
