@@ -31,6 +31,7 @@ class Board(Frozen):
         core: the processor, e.g. ``Cortex-M4``; what instructions cost depends on it.
         target: the compiler's target triple.
         cpu: the compiler's name of the core with its extensions.
+        flags: further arguments for the compiler.
         sources: C files of the board, relative to its folder.
         port: C file that drives its serial port, relative to its folder, where semihosting can take its place; a
             board without it drives its port in its own sources.
@@ -42,6 +43,7 @@ class Board(Frozen):
     core: str
     target: str
     cpu: str
+    flags: tuple[str, ...] = ()
     sources: tuple[str, ...]
     port: str | None = None
     qemu: Emulation | None = None

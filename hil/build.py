@@ -61,6 +61,7 @@ def build_firmware(
     arguments = [
         *("-target", board.target, f"-mcpu={board.cpu}"),
         *FLAGS,
+        *board.flags,
         *options,
         *(argument for folder in system for argument in ("-isystem", str(folder))),
         *(f"-I{folder}" for folder in includes),

@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from nmbrl.runtime.planners import PlannerOptions, make_options
 from nmbrl.runtime.progress import episode_progress
 from nmbrl.runtime.run_command import planner_options
 from nmbrl.targets.bundle import read_bundle
+from nmbrl.targets.c_planner import memory_flags
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_bytes, write_text
 
@@ -69,6 +72,8 @@ def main(
     Name an emulated board (--board qemu:mps2-an386, qemu:mps2-an500, qemu:mps3-an547), or the serial --port of a real
     one. Firmware for a real board is built by --board NAME --firmware FILE.
     """
+    # Ended from outside, it ends the emulator, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     manifest = read_bundle(bundle)
     if manifest.target != "c":
         raise NmbrlError(f"{bundle} is for {manifest.target}; boards run C: nmbrl-convert RUN --target c")
@@ -84,11 +89,11 @@ def main(
     )
     described = _describe(board, port)
     if firmware is not None and described is not None:
-        write_bytes(firmware, build_firmware(described, bundle).read_bytes())
+        write_bytes(firmware, _build(described, bundle, setting).read_bytes())
         click.echo(f"wrote {firmware}: {described.description}")
         if port is None and not (board or "").startswith(EMULATED):
             return
-    link = _open(described, bundle, port, baud, uart)
+    link = _open(described, bundle, port, baud, uart, setting)
     try:
         _check_model(Client(link), bundle)
         name = "c on " + (described.name if described and not port else str(port))
@@ -121,11 +126,17 @@ def _describe(board: str | None, port: str | None) -> Board | None:
     return find_board(board.removeprefix(EMULATED))
 
 
-def _open(board: Board | None, bundle: Path, port: str | None, baud: int, uart: bool) -> Link:
+def _build(board: Board, bundle: Path, setting: Setting, semihosting: bool = False) -> Path:
+    """Build firmware with as much memory as the planner needs."""
+    flags = memory_flags((setting.options or PlannerOptions()).model_dump())
+    return build_firmware(board, bundle, semihosting, flags)
+
+
+def _open(board: Board | None, bundle: Path, port: str | None, baud: int, uart: bool, setting: Setting) -> Link:
     if port is not None:
         return SerialLink(port, baud)
     assert board is not None
-    return QemuLink(board, build_firmware(board, bundle, semihosting=not uart), semihosting=not uart)
+    return QemuLink(board, _build(board, bundle, setting, semihosting=not uart), semihosting=not uart)
 
 
 def _check_model(client: Client, bundle: Path) -> None:

@@ -45,6 +45,10 @@ class BoardExecutor(Executor):
         self._functions = bundle.functions
         self._segments = [segment.name for segment in bundle.interface.state]
         self._given = {tensor.name: tensor for f in bundle.functions.values() for tensor in f.inputs}
+        for output, source in (pair for passed in bundle.interface.aliases.values() for pair in passed.items()):
+            for name, other in ((output, source), (source, output)):
+                if other in self._given:
+                    self._given.setdefault(name, self._given[other])
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """See `Executor.call`."""

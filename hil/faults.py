@@ -84,8 +84,8 @@ class FaultyLink(Link):
                 self.counts["frames_held_back"] += 1
                 self._held += frame
             else:
-                passed += self._spoil(self._held + frame)
-                self._held = b""
+                held, self._held = self._held, b""
+                passed += (self._spoil(held) if held else b"") + self._spoil(frame)
         return passed
 
     def before_decision(self) -> None:

@@ -99,7 +99,8 @@ def _keyboard() -> Iterator[int]:
     """Give the terminal's descriptor with keys arriving at once and unseen."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
+    # At once: keys that were typed ahead are kept.
+    tty.setcbreak(descriptor, termios.TCSANOW)
     try:
         yield descriptor
     finally:

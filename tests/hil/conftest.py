@@ -1,20 +1,10 @@
 import ctypes
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FIRMWARE = ROOT / "hil" / "firmware"
-
-
-def compile_host(output: Path, *arguments: str | Path) -> Path:
-    """Build C sources for this machine with the compiler that builds the firmware."""
-    command = [sys.executable, "-m", "ziglang", "cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-    done = subprocess.run([*command, *map(str, arguments), "-o", str(output)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return output
+from .host_board import FIRMWARE, HostBoard, compile_host, firmware_arguments
 
 
 class CDecoder(ctypes.Structure):
@@ -50,3 +40,18 @@ def c_frames(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     ]
     loaded.nmbrl_frame_push.argtypes = [ctypes.POINTER(CDecoder), ctypes.c_uint8]
     return loaded
+
+
+@pytest.fixture(scope="session")
+def host_firmware(small_c: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The firmware with the small model as a library of this machine."""
+    library = tmp_path_factory.mktemp("firmware") / "firmware.so"
+    return compile_host(library, "-O2", "-shared", "-fPIC", *firmware_arguments(small_c[0]))
+
+
+@pytest.fixture
+def host_board(host_firmware: Path) -> Iterator[HostBoard]:
+    """A board in this process, just started."""
+    link = HostBoard(host_firmware)
+    yield link
+    link.close()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmbrl.hil.frames import MAX_BODY, BadFrame, Frame, FrameDecoder, cobs_decode, cobs_encode, encode_frame
-from tests.hil.conftest import CDecoder
+
+from .conftest import CDecoder
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 C_STATUS = {2: BadFrame.TRUNCATED, 3: BadFrame.SHORT, 4: BadFrame.LONG, 5: BadFrame.BAD_CRC}

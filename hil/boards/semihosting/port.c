@@ -10,6 +10,8 @@
 #define SYS_WRITE 0x05u
 #define SYS_READ 0x06u
 #define SYS_GET_CMDLINE 0x15u
+#define SYS_EXIT 0x18u
+#define APPLICATION_EXIT 0x20026u
 #define MODE_READ 1u  /* "rb" */
 #define MODE_WRITE 5u /* "wb" */
 #define MAX_PATH 128u
@@ -49,7 +51,11 @@ void nmbrl_port_interrupt(void) {
 size_t nmbrl_port_read(uint8_t *data, size_t size) {
     uintptr_t parameters[3] = {from_host, (uintptr_t)data, size};
     uintptr_t left = call(SYS_READ, parameters);
-    return left <= size ? size - left : 0;
+    if (left >= size) {
+        /* The host is gone: there is nobody to emulate for. */
+        call(SYS_EXIT, (void *)APPLICATION_EXIT);
+    }
+    return size - left;
 }
 
 void nmbrl_port_write(const uint8_t *data, size_t length) {
