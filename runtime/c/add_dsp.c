@@ -1,8 +1,8 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_DSP
 #include "nmbrl_dsp.h"
-#include "nmbrl_kernels.h"
 
 /* Rows of their own functions: each loop then has a register for everything it needs. */
 __attribute__((noinline)) static void add_row(const nmbrl_add_layer *l, const nmbrl_factor *f, const int8_t *a,

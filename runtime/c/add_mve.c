@@ -1,7 +1,7 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_MVE
-#include "nmbrl_kernels.h"
 #include "nmbrl_mve.h"
 
 static void add_row(const nmbrl_add_layer *l, const int8_t *a, const int8_t *b, int8_t *y) {

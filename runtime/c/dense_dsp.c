@@ -1,8 +1,8 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_DSP
 #include "nmbrl_dsp.h"
-#include "nmbrl_kernels.h"
 
 /* A tile is a pair of rows times TILE samples. A pair's weights are widened to 16 bits once and serve all samples. */
 #define TILE 3

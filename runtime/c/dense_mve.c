@@ -1,7 +1,7 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_MVE
-#include "nmbrl_kernels.h"
 #include "nmbrl_mve.h"
 
 /* A tile is a pair of rows times TILE samples, whose eight sums take every even core register. */

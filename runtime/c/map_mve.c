@@ -1,7 +1,7 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_MVE
-#include "nmbrl_kernels.h"
 #include "nmbrl_mve.h"
 
 void nmbrl_map(const int8_t *table, size_t size, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,

@@ -1,8 +1,8 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_DSP
 #include "nmbrl_dsp.h"
-#include "nmbrl_kernels.h"
 
 /* A row in a function of its own: the loop then has a register for everything it needs. */
 __attribute__((noinline)) static void multiply_row(const nmbrl_multiply_layer *l, const nmbrl_factor *f, const int8_t *a,

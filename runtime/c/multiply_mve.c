@@ -1,8 +1,8 @@
+#include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
 #if NMBRL_USE_MVE
 #include "nmbrl_fixed_point.h"
-#include "nmbrl_kernels.h"
 #include "nmbrl_mve.h"
 
 static void multiply_row(const nmbrl_multiply_layer *l, const int8_t *a, const int8_t *b, int8_t *y) {

@@ -1,4 +1,4 @@
-"""The closed loop with the controller on a board: against the same loop in one process, with faults, and in real time."""
+"""The closed loop with the controller on a board: against the same loop in one process, with faults, in real time."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,12 @@ from nmbrl.hil.closed_loop import Loop, safe_action
 from nmbrl.hil.controller import BoardController
 from nmbrl.hil.evaluation import Setting, evaluate_board
 from nmbrl.hil.faults import Faults, FaultyLink, parse_faults
+from nmbrl.hil.links import Link
 from nmbrl.runtime.environment import Environment
 from nmbrl.runtime.evaluation import evaluate
 from nmbrl.runtime.planners import PlannerOptions
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
-
-from nmbrl.hil.links import Link
 
 from .host_board import HostBoard
 from .plant import BOX, DISCRETE, plant_for
@@ -26,9 +25,7 @@ SMALL = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samp
 
 
 @pytest.mark.parametrize("planner", ["policy", "cem", "mppi", "shooting"])
-def test_lock_step_is_the_loop_in_one_process(
-    host_board: HostBoard, small_c: tuple[Path, Path], planner: str
-) -> None:
+def test_lock_step_is_the_loop_in_one_process(host_board: HostBoard, small_c: tuple[Path, Path], planner: str) -> None:
     executor = load(small_c[0])
     env = plant_for(executor.interface.task)
     options = {} if planner == "policy" else SMALL.model_dump()
@@ -62,9 +59,7 @@ def test_faults_in_lock_step_cost_no_return(host_board: HostBoard, small_c: tupl
     assert expected.to_json()["faults"]["injected"] == {}
 
 
-def test_the_plant_gets_the_safe_action_when_no_answer_comes(
-    host_board: HostBoard, small_c: tuple[Path, Path]
-) -> None:
+def test_the_plant_gets_the_safe_action_when_no_answer_comes(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
     task = load(small_c[0]).interface.task
     link = FaultyLink(host_board, Faults(), seed=0)
     controller = BoardController(Client(link, timeout=0.001, attempts=2), "policy")

@@ -50,9 +50,7 @@ def test_says_which_model_it_holds(host_board: HostBoard, small_c: tuple[Path, P
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_decides_as_the_library_of_the_bundle(
-    host_board: HostBoard, small_c: tuple[Path, Path], method: str
-) -> None:
+def test_decides_as_the_library_of_the_bundle(host_board: HostBoard, small_c: tuple[Path, Path], method: str) -> None:
     controller = BoardController(Client(host_board), method, SMALL)
     planner = load(small_c[0]).open_planner(method, SMALL.model_dump())
     action = zero_action(controller)
@@ -192,9 +190,7 @@ def test_faults_change_neither_belief_nor_decisions(
     link.close()
 
 
-def test_a_silent_board_costs_safe_actions_and_is_brought_back(
-    host_firmware: Path, small_c: tuple[Path, Path]
-) -> None:
+def test_a_silent_board_costs_safe_actions_and_is_brought_back(host_firmware: Path, small_c: tuple[Path, Path]) -> None:
     link = FaultyLink(HostBoard(host_firmware), Faults(), seed=0)
     controller = BoardController(Client(link, timeout=0.002, attempts=2), "mppi", SMALL)
     planner = load(small_c[0]).open_planner("mppi", SMALL.model_dump())

@@ -90,7 +90,8 @@ def test_instruction_counts_are_the_same_every_time(link: QemuLink) -> None:
     for _ in range(5):
         controller.reset(0)
         decision = controller.decide(action, observation)
-        counts.append([instructions(t, controller.identity.tick_hz) for t in (decision.observe_ticks, decision.plan_ticks)])
+        ticks = decision.observe_ticks, decision.plan_ticks
+        counts.append([instructions(count, controller.identity.tick_hz) for count in ticks])
     # A tick of phase at either end.
     tolerance = 2 * 1e9 / (controller.identity.tick_hz * 2**ICOUNT_SHIFT)
     assert np.ptp(counts, axis=0).max() <= tolerance
