@@ -99,6 +99,11 @@ def markdown(result: dict[str, Any]) -> str:
         "episodes (percentile bootstrap); a gain is paired, planner minus policy in the same episode.",
         "",
         f"    {result['command']}",
+        "",
+        "CEM and MPPI imagine the policy's own plan, noisy variants of it and their last plan shifted by a decision, "
+        "search around the better of the noiseless two, and take the result only if it promises more than the policy's "
+        "plan. The model that they imagine with corrects itself to the plant within the episode "
+        "(`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was trained.",
     ]
     for start in STARTS:
         lines += ["", f"## {start.capitalize()} starts", ""]

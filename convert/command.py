@@ -92,8 +92,10 @@ def summarise(bundle: Bundle) -> Table:
     """Return one table of what the conversion measured: a row a function."""
     measured = bundle.measured
     table = Table(title=f"{bundle.target}: {bundle.interface.parameters:,} parameters")
-    for column in ("function", "MACs", "bytes", "arena bytes", "worst / mean error of each output"):
-        table.add_column(column, justify="left" if column in ("function", table.title) else "right")
+    table.add_column("function")
+    for column in ("MACs", "bytes", "arena bytes"):
+        table.add_column(column, justify="right")
+    table.add_column("worst / mean error of each output")
     for function in bundle.functions:
         errors = measured.get("errors", {}).get(function, {})
         shown = ", ".join(f"{name} {entry['worst']:.2g} / {entry['mean']:.2g}" for name, entry in errors.items())

@@ -11,11 +11,28 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class RssmConfig(Settings):
+    """What belongs to the architecture ``rssm`` alone.
+
+    Attributes:
+        latents: Gaussian latents, or groups of classes.
+        classes: of each categorical latent; 0 makes them Gaussian.
+        free_nats: KL divergence below which nothing pulls posterior and prior together.
+        kl_weight: weight of the balanced KL beside the observation's squared error.
+    """
+
+    latents: int = Field(default=16, ge=1)
+    classes: int = Field(default=0, ge=0)
+    free_nats: float = Field(default=1.0, ge=0)
+    kl_weight: float = Field(default=0.01, ge=0)
+
+
 class LearnerConfig(Settings):
     """What the learner is made of and how it learns.
 
     Attributes:
-        architecture: world model, ``gru``.
+        architecture: world model, ``gru`` or ``rssm``.
+        rssm: settings of the latter.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
         batch_size: sequences in a world-model update.
@@ -33,12 +50,14 @@ class LearnerConfig(Settings):
         slow_rate: share by which the slow value moves towards the value, an update.
         average_rate: share by which the deployed weights move towards the trained ones, an update.
         reward_weight: weight of the reward's squared error beside the observation's.
+        disturbance: noise on imagined observations, in units of the error that the model makes in one decision.
         entropy: weight of the exploration bonus (log standard deviation, or entropy of discrete actions).
         smallest_std: standard deviation below which exploration never falls.
         smallest_return_scale: floor of the 5 % to 95 % range of returns (normalised to [0, 1]) that scales the actor.
     """
 
-    architecture: Literal["gru"] = "gru"
+    architecture: Literal["gru", "rssm"] = "gru"
+    rssm: RssmConfig = RssmConfig()
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
     batch_size: int = Field(default=48, ge=1)
@@ -56,6 +75,7 @@ class LearnerConfig(Settings):
     slow_rate: float = Field(default=0.05, gt=0, le=1)
     average_rate: float = Field(default=0.01, gt=0, le=1)
     reward_weight: float = Field(default=10.0, ge=0)
+    disturbance: float = Field(default=0.0, ge=0)
     entropy: float = Field(default=1e-3, ge=0)
     smallest_std: float = Field(default=0.1, gt=0, lt=1)
     smallest_return_scale: float = Field(default=0.03, gt=0)

@@ -12,14 +12,21 @@ from nmbrl.train.config import LearnerConfig
 from nmbrl.train.deployed import TorchExecutor
 from nmbrl.train.imagination import Explorer, Rollout, lambda_returns
 from nmbrl.train.models.gru import Gru
+from nmbrl.train.models.rssm import Rssm
 from nmbrl.train.models.trainable import Scales, TrainableModel
+
+# Share by which the running error of the model's predictions follows that of the newest batch.
+ERROR_RATE = 0.02
 
 Batch = Mapping[str, Array]
 
 
 def build_model(config: LearnerConfig, task: Task, terminates: bool) -> TrainableModel:
     """Make the untrained model that `config` asks for, without scales (as deployed)."""
-    return Gru(task, terminates, config.discount, config.hidden_size, config.width)
+    sizes = (config.hidden_size, config.width)
+    if config.architecture == "rssm":
+        return Rssm(task, terminates, config.discount, *sizes, config.rssm)
+    return Gru(task, terminates, config.discount, *sizes)
 
 
 class Learner:
@@ -49,6 +56,7 @@ class Learner:
             )
         self.slow_critic = copy.deepcopy(self.live.critic).requires_grad_(False)
         self._average = copy.deepcopy(self.live).requires_grad_(False)
+        self.live.generator = self.generator
         self._imagine = self.live.imagination(self.explorer)
         self._deployed: TrainableModel | None = None
         self._world = self.live.world_parameters()
@@ -61,6 +69,7 @@ class Learner:
         }
         self.scales: Scales | None = None
         self._mean, self._std = torch.zeros(task.observation_size), torch.ones(task.observation_size)
+        self._error = torch.zeros(task.observation_size)
         self._return_scale = torch.zeros(())
         self.updates = 0
 
@@ -133,6 +142,7 @@ class Learner:
         tensors = {
             **{f"scales.{name}": tensor for name, tensor in self.scales.to_tensors().items()},
             "return_scale": self._return_scale,
+            "error": self._error,
             "generator": self.generator.get_state(),
             "updates": torch.tensor(self.updates),
         }
@@ -161,6 +171,7 @@ class Learner:
                     moments.setdefault(int(index), {})[moment] = tensor
                 optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
             self.generator.set_state(state["generator"])
+            self._error = state["error"].clone()
             self._return_scale, self.updates = state["return_scale"].clone(), int(state["updates"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -191,6 +202,7 @@ class Learner:
         total = sum((weights.get(name, 1.0) * part for name, part in loss.parts.items()), torch.zeros(()))
         metrics |= {f"model/{name}": part for name, part in loss.parts.items()} | loss.metrics
         metrics["model/gradient"] = self._step("model", self._world, total, 10.0)
+        self._error.lerp_(loss.errors, ERROR_RATE)
         chosen = torch.randint(len(loss.states), (self.config.starts,), generator=self.generator)
         return loss.states[chosen]
 
@@ -198,9 +210,13 @@ class Learner:
         """Imagine from `start`, then one step on the policy and one on the value."""
         config = self.config
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
+        shape = config.horizon, len(start), self.task.observation_size
+        disturbance = torch.zeros(shape)
+        if config.disturbance:
+            disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
-            rollout = self._imagine(start, noise)
+            rollout = self._imagine(start, noise, disturbance)
             values = self.slow_critic(rollout.states).squeeze(-1)
         _require(self._world, True)
         discounts = config.discount * rollout.continues

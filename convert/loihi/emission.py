@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nmbrl.convert.loihi.lowering import Graph, Node
-from nmbrl.convert.loihi.scales import MARGIN, NodeKey, Ranges, Scales, round_weights, sign_mode
+from nmbrl.convert.loihi.scales import MARGIN, NodeKey, Ranges, Scales, product_shift, round_weights, sign_mode
 from nmbrl.targets.loihi.limits import Integers, representable
 from nmbrl.targets.loihi.network import Input, Network, Population, Product, SigmaDelta, Synapses, Table
 
@@ -85,14 +85,21 @@ class Emission:
         if node.kind == "input":
             return Input(**common)
         if node.kind == "product":
-            exponent = self._accumulator(node, 0) + self._accumulator(node, 1) - k
-            return Product(**common, bias_0=self._bias(node, 0), bias_1=self._bias(node, 1), exponent=exponent)
+            return self._product(node, common)
         if node.kind == "table":
             values, exponent = self._table(node)
             return Table(**common, bias=self._bias(node, 0), values=values, exponent=exponent)
         # Half a step more makes the floor of the shift a rounding.
-        half = np.int32(1 << (shift - 1) if shift else 0)
-        return SigmaDelta(**common, bias=self._bias(node, 0) + half, state_exp=shift, relu=node.kind == "relu")
+        return SigmaDelta(**common, bias=self._bias(node, 0) + _half(shift), state_exp=shift, relu=node.kind == "relu")
+
+    def _product(self, node: Node, common: dict[str, Any]) -> Product:
+        accumulators = self.scales.accumulators
+        shifts = [product_shift(self.ranges, accumulators, (self.function, node.name, port)) for port in range(2)]
+        exponent = sum(self._accumulator(node, port) - shifts[port] for port in range(2)) - self._message(node.name)
+        biases = [self._bias(node, port) + _half(shifts[port]) for port in range(2)]
+        return Product(
+            **common, bias_0=biases[0], bias_1=biases[1], shift_0=shifts[0], shift_1=shifts[1], exponent=exponent
+        )
 
     def _message(self, name: str) -> int:
         return self.scales.messages[self.function, name]
@@ -134,6 +141,10 @@ class Emission:
             np.abs(node.function(sign * outside) - node.function(np.array([sign * reach]))).max() * steps < 0.5
             for sign in (-1.0, 1.0)
         )
+
+
+def _half(shift: int) -> np.int32:
+    return np.int32(1 << (shift - 1) if shift else 0)
 
 
 def scale_of(scales: Scales, key: NodeKey) -> float:

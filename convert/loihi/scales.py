@@ -18,7 +18,7 @@ from nmbrl.targets.loihi.network import SignMode, weight_range
 # Numbers may grow to this multiple of the largest seen in calibration before they exceed a width.
 MARGIN = 2.0
 # Messages give up their last bits for a width before weights do, but not below this many bits.
-MESSAGE_BITS_KEPT = 10
+MESSAGE_BITS_KEPT = 8
 
 NodeKey = tuple[str, str]
 OperandKey = tuple[str, str, int]
@@ -134,7 +134,8 @@ class _Choice:
                 if self.ranges.operands[*key, port] * 2.0 ** self.q[*key, port] > limit:
                     self.coarsen((*key, port))
             if node.kind == "product":
-                self.fit_product(key)
+                exponents = (self.q[*key, port] - product_shift(self.ranges, self.q, (*key, port)) for port in range(2))
+                self.k[key] = min(self.k[key], sum(exponents))
             elif node.kind in ("linear", "relu"):
                 self.k[key] = min(self.k[key], self.q[*key, 0])
         return before == (self.k, self.finest)
@@ -152,14 +153,6 @@ class _Choice:
         for term in terms:
             spread = q - self.message(term)
             self.j[term] = min(max(self.j[term], spread - WEIGHT_EXPONENTS[-1]), spread)
-
-    def fit_product(self, key: NodeKey) -> None:
-        operands = [(*key, port) for port in range(2)]
-        sizes = [self.ranges.operands[operand] * 2.0 ** self.q[operand] for operand in operands]
-        if sizes[0] * sizes[1] > 2.0 ** (PRODUCT_BITS - 1) / MARGIN**2:
-            self.coarsen(operands[int(sizes[1] > sizes[0])])
-        total = self.q[operands[0]] + self.q[operands[1]]
-        self.k[key] = min(self.k[key], total)
 
     def coarsen(self, key: OperandKey) -> None:
         """Take one bit from the finest term of an operand."""
@@ -184,6 +177,12 @@ class _Choice:
 
     def message(self, term: TermKey) -> int:
         return self.k[term[0], term[3]]
+
+
+def product_shift(ranges: Ranges, accumulators: dict[OperandKey, int], key: OperandKey) -> int:
+    """Return by how many bits an operand of a product is too fine: each may fill half of the product's width."""
+    limit = 2.0 ** ((PRODUCT_BITS - 1) / 2) / MARGIN
+    return max(0, accumulators[key] - _exponent(ranges.operands[key], limit))
 
 
 def sign_mode(matrix: np.ndarray) -> SignMode:

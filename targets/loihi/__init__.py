@@ -13,7 +13,7 @@ def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Execut
         path: directory of the bundle.
         bundle: its manifest.
         simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well) or
-            ``lava`` (Lava runs beside it and every message of every population is compared; one lane only).
+            ``lava`` (Lava runs beside the first lane of a batch, and every message of every population is compared).
 
     Raises:
         NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.

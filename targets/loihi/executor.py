@@ -31,7 +31,7 @@ class LoihiExecutor(Executor):
         macs: multiply-accumulates of one call of each function for one sample.
         functions: inputs and outputs of each function with their scales.
         networks: network of each function.
-        simulator: one of `SIMULATORS`.
+        simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane.
 
     Raises:
         NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
@@ -64,8 +64,6 @@ class LoihiExecutor(Executor):
         """
         tensors, network = self.functions[function], self.networks[function]
         batch = len(next(iter(inputs.values())))
-        if self._kind == "lava" and batch != 1:
-            raise NmbrlError(f"Lava runs one lane, not {batch}: choose --episodes 1 and --planner policy")
         simulator = self._simulators.get(function)
         if simulator is None:
             simulator = self._simulators[function] = Simulator(network, batch, self._kind == "strict")

@@ -149,7 +149,10 @@ class Table(Population):
 
 @dataclass(frozen=True, eq=False)
 class Product(Population):
-    """``y = ((sigma_0 + bias_0) * (sigma_1 + bias_1)) >> exponent``: a gate (Lava's Sigma, ProdNeuron and Delta)."""
+    """A gate (Lava's Sigma, ProdNeuron and Delta; a shift between them where operands are finer than a product takes).
+
+    ``y = (((sigma_0 + bias_0) >> shift_0) * ((sigma_1 + bias_1) >> shift_1)) >> exponent``
+    """
 
     kind: ClassVar[str] = "product"
     ports: ClassVar[int] = 2
@@ -157,15 +160,25 @@ class Product(Population):
 
     bias_0: Integers = field(kw_only=True)
     bias_1: Integers = field(kw_only=True)
+    shift_0: int = field(kw_only=True, default=0)
+    shift_1: int = field(kw_only=True, default=0)
     exponent: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 <= self.exponent < 32, f"{self.name}: exponent {self.exponent}")
+        shifts = self.shift_0, self.shift_1
+        _require(all(0 <= shift < STATE_BITS for shift in shifts), f"{self.name}: operands shifted by {shifts}")
+
+    def operands(self, accumulators: list[Integers]) -> tuple[Integers, Integers]:
+        """Return the two factors (batch, size)."""
+        first, second = accumulators
+        return (first + self.bias_0) >> self.shift_0, (second + self.bias_1) >> self.shift_1
 
     def activate(self, accumulators: list[Integers]) -> Integers:
         """Return the activation; see `Population.activate`."""
-        return ((accumulators[0] + self.bias_0) * (accumulators[1] + self.bias_1)) >> self.exponent
+        first, second = self.operands(accumulators)
+        return (first * second) >> self.exponent
 
 
 KINDS: dict[str, type[Population]] = {kind.kind: kind for kind in (Input, SigmaDelta, Table, Product)}

@@ -211,14 +211,12 @@ class Simulator:
                 checks.append((f"synaptic input {port}", current, SYNAPTIC_BITS))
             checks.append((f"accumulator {port}", accumulator, STATE_BITS))
         if isinstance(population, Product):
-            operands = [
-                accumulator.astype(np.int64) + bias
-                for accumulator, bias in zip(accumulators, (population.bias_0, population.bias_1), strict=True)
-            ]
-            checks += [(f"operand {port}", operand, STATE_BITS) for port, operand in enumerate(operands)]
-            checks.append(("product", operands[0] * operands[1], PRODUCT_BITS))
+            for port, bias in enumerate((population.bias_0, population.bias_1)):
+                checks.append((f"accumulator {port} and bias", accumulators[port] + bias, STATE_BITS))
+            first, second = population.operands(accumulators)
+            checks.append(("product", first.astype(np.int64) * second, PRODUCT_BITS))
         elif isinstance(population, SigmaDelta | Table):
-            checks.append(("accumulator and bias", accumulators[0].astype(np.int64) + population.bias, STATE_BITS))
+            checks.append(("accumulator and bias", accumulators[0] + population.bias, STATE_BITS))
         checks += [("activation", y, STATE_BITS), ("message", messages, population.message_bits)]
         for variable, values, bits in checks:
             amount = excess(values, bits)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nmbrl.convert import tflite
 from nmbrl.convert.command import main
 from nmbrl.targets import load
 from nmbrl.targets.bundle import read_bundle
@@ -29,6 +30,10 @@ def test_converts_a_run_on_disk(run_path, tmp_path):
     observation = open_run(run_path).calibration["o"][:, 3]
     states = [ex.observe(ex.reset(2), np.zeros((2, 2), np.float32), observation) for ex in (executor, reference)]
     np.testing.assert_allclose(*states, atol=0.05)
+    tflite.convert(open_run(run_path), tmp_path / "again")
+    first, again = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("b", "again"))
+    assert first == again, "the same run converts to the same bytes"
+    assert first.keys() == {"bundle.json", *(f"{name}.tflite" for name in bundle.functions)}
 
 
 def test_the_bundle_goes_beside_the_run_by_default(run_path, tmp_path):

@@ -5,15 +5,14 @@ import pytest
 import torch
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-from nmbrl.convert import tflite
-from nmbrl.convert.quantities import quantity
+from nmbrl.convert.calibration import compute_samples
+from nmbrl.convert.quantities import quantity, shared_ranges
 from nmbrl.convert.tflite_lower import lower
-from nmbrl.convert.tflite_quantise import check_shared
+from nmbrl.convert.tflite_quantise import check_shared, quantise_functions
 from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.bundle import read_bundle
 from nmbrl.targets.tflite import LARGEST_BATCH
 from nmbrl.train.deployed import TorchExecutor
-from nmbrl.train.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +137,6 @@ def test_the_bundle_records_sizes_and_arena(tflite_bundle):
         assert 500 < measured["arena_bytes"][function] < 16_384
 
 
-def test_the_same_run_converts_to_the_same_bytes(run_path, tmp_path):
-    for name in ("one", "two"):
-        tflite.convert(open_run(run_path), tmp_path / name)
-    first, second = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
-    assert first == second
-    assert first.keys() == {"bundle.json", *(f"{name}.tflite" for name in ("observe", "imagine", "act", "value"))}
-
-
 def test_an_unknown_interpreter_is_an_error(tflite_bundle):
     with pytest.raises(NmbrlError, match=r"no interpreter 'abacus'; choose from tflm, tflite-runtime"):
         load(tflite_bundle, interpreter="abacus")
@@ -159,13 +150,12 @@ class Modal:
         return (self.critic(torch.cat([x, mode], dim=1)),)
 
 
-def test_an_operation_that_is_not_int8_is_named(discrete_run, tmp_path):
+def test_an_operation_that_is_not_int8_is_named(discrete_run):
     model = type("ModalModel", (Modal, type(discrete_run.model)), {})(0, discrete=True).eval()
-    run = type(discrete_run)(model, discrete_run.calibration)
-    with pytest.raises(NmbrlError, match="value cannot be") as error:
-        tflite.convert(run, tmp_path / "b")
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "b").exists()
+    reference, samples = TorchExecutor(model), compute_samples(model, discrete_run.calibration)
+    models = {"value": lower(model, "value")}
+    with pytest.raises(NmbrlError, match=r"value cannot be int8 throughout: [A-Z_]+ is not quantised"):
+        quantise_functions(model.interface, models, samples, shared_ranges(reference, samples))
 
 
 def test_an_operation_that_tflite_lacks_is_named(discrete_run):

@@ -6,9 +6,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from nmbrl.train.config import TrainingConfig
+
+# Networks this small are slower on several threads.
+torch.set_num_threads(1)
 
 TINY: dict[str, Any] = {
     "env": "Pendulum-v1",

@@ -58,11 +58,13 @@ class ModelLoss:
     Attributes:
         parts: scalars to minimise, by name (``observation``, ``reward``, ...); the learner weighs and adds them.
         states: flat states (samples, state_size) inferred on the way, detached: where imagination may start.
+        errors: root mean square error of one-step predictions of the normalised observation (observation_size,).
         metrics: what to log, by name.
     """
 
     parts: dict[str, Tensor]
     states: Tensor
+    errors: Tensor
     metrics: dict[str, Tensor]
 
 
@@ -72,10 +74,12 @@ class TrainableModel(DeployedModel):
     Attributes:
         policy: flat state (batch, state_size) -> mean action before tanh, or logits.
         critic: flat state (batch, state_size) -> value (batch, 1) in the environment's units.
+        generator: source of whatever `loss` draws; the learner's, so that it is saved with it.
     """
 
     policy: Mlp
     critic: Mlp
+    generator: torch.Generator
 
     @abstractmethod
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
@@ -93,11 +97,14 @@ class TrainableModel(DeployedModel):
         """Take over new constants for what the networks see and give."""
 
     def imagination(self, explorer: Explorer) -> Imagination:
-        """Return what imagines from (start, noise); architectures may do it faster than the generic way."""
+        """Return what imagines; see `roll_out`, which architectures may do faster."""
         return functools.partial(roll_out, self, explorer)
 
-    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,)."""
+    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,).
+
+        Models whose state holds the observation add `disturbance` (batch, observation_size) to it.
+        """
         outputs = self.imagine(*state.split([segment.size for segment in self.interface.state], -1), action)
         segments = len(self.interface.state)
         reward = outputs[segments].squeeze(-1)

@@ -42,6 +42,7 @@ MODELS = {
     ProdNeuron: PyProdNeuronModelFixed,
     models.DriftFreeSigmaDelta: models.PyDriftFreeSigmaDelta,
     models.Lookup: models.PyLookup,
+    models.RightShift: models.PyRightShift,
 }
 
 
@@ -80,8 +81,9 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
         # ProdNeuron sends where |v| > vth: below 0, always.
         product = ProdNeuron(shape=shape, vth=-1, exp=population.exponent)
         delta = Delta(shape=shape, vth=population.threshold)
-        sigmas[0].s_out.connect(product.a_in1)
-        sigmas[1].s_out.connect(product.a_in2)
+        shifts = (population.shift_0, population.shift_1)
+        for sigma, shift, factor in zip(sigmas, shifts, (product.a_in1, product.a_in2), strict=True):
+            _shifted(sigma.s_out, shift, shape).connect(factor)
         product.s_out.connect(delta.a_in)
         return [sigma.a_in for sigma in sigmas], delta.s_out
     if isinstance(population, Table):
@@ -101,6 +103,14 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
     # The process multiplies both by powers of two; here they are at the state's own precision.
     neuron.vth.init, neuron.bias.init = population.threshold, population.bias
     return [neuron.a_in], neuron.s_out
+
+
+def _shifted(out: OutPort, exponent: int, shape: tuple[int, ...]) -> OutPort:
+    if not exponent:
+        return out
+    shift = models.RightShift(shape=shape, exponent=exponent)
+    out.connect(shift.a_in)
+    return shift.s_out
 
 
 def _build_synapses(synapses: Synapses) -> Dense | DelayDense:

@@ -10,7 +10,7 @@ from nmbrl.targets.loihi.simulator import Simulator
 
 
 class LavaComparison:
-    """Lava beside a simulator of one lane that was just made, step for step.
+    """Lava beside the first lane of a simulator that was just made, step for step.
 
     Args:
         network: what both run.
@@ -31,10 +31,10 @@ class LavaComparison:
         self.time += network.steps
 
     def check(self, values: dict[str, Integers], sent: list[dict[str, Integers]]) -> None:
-        """Give Lava the same values (1, size) and compare.
+        """Give Lava the first lane's values and compare.
 
         Args:
-            values: what the inputs got in the first of the steps.
+            values: what the inputs (lanes, size) got in the first of the steps.
             sent: what `Simulator.step` returned in each of `Network.steps` steps.
 
         Raises:

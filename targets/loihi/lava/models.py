@@ -107,6 +107,34 @@ class PyLookup(PyLoihiProcessModel):
         return self.values[index] + (rise * rest + segment // 2) // segment
 
 
+class RightShift(AbstractProcess):
+    """Passes on ``a_in >> exponent`` in the same step.
+
+    Args:
+        shape: (size,).
+        exponent: bits to drop.
+    """
+
+    def __init__(self, *, shape: tuple, exponent: int) -> None:
+        super().__init__(shape=shape, exponent=exponent)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+
+
+@implements(proc=RightShift, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyRightShift(PyLoihiProcessModel):
+    """Floor of the division by a power of two."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+
+    def run_spk(self) -> None:
+        """One step."""
+        self.s_out.send(np.floor_divide(self.a_in.recv(), np.int32(2 ** int(self.proc_params["exponent"]))))
+
+
 def make_host(values: dict[str, Path], messages: dict[str, Path]) -> tuple[AbstractProcess, type]:
     """Make the process that stands for the host, and its model: it feeds the inputs and records every population.
 

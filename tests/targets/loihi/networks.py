@@ -52,7 +52,9 @@ def _random_population(random: np.random.Generator, name: str, thresholds: bool)
 
     kind = random.choice(["linear", "relu", "table", "product"])
     if kind == "product":
-        return Product(name, size, threshold, 24, bias_0=bias(), bias_1=bias(), exponent=int(random.integers(18, 24)))
+        shifts = {"shift_0": int(random.integers(0, 4)), "shift_1": int(random.integers(0, 4))}
+        exponent = int(random.integers(14, 22))
+        return Product(name, size, threshold, 24, bias_0=bias(), bias_1=bias(), **shifts, exponent=exponent)
     if kind == "table":
         values = np.cumsum(random.integers(-40, 40, 17)).astype(np.int32)
         return Table(name, size, threshold, 24, bias=bias(), values=values, exponent=int(random.integers(3, 12)))

@@ -46,8 +46,9 @@ class Reference:
             return self.held[population.name][neuron]
         if isinstance(population, Product):
             a, b = sums[0] + int(population.bias_0[neuron]), sums[1] + int(population.bias_1[neuron])
+            product = (a >> population.shift_0) * (b >> population.shift_1)
             # Values that change while others are under way can overflow: the product is an int32, as Lava's is.
-            return ((a * b + 2**31) % 2**32 - 2**31) >> population.exponent
+            return ((product + 2**31) % 2**32 - 2**31) >> population.exponent
         potential = sums[0] + int(population.bias[neuron])
         if isinstance(population, SigmaDelta):
             return max(potential, 0) if population.relu else potential
