@@ -35,6 +35,7 @@ class LearnerConfig(Settings):
         rssm: settings of the latter.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
+        recall: whether policy and value of a ``gru`` read its recurrent state beside the observation.
         batch_size: sequences in a world-model update.
         sequence_length: decisions in a sequence.
         starts: imagined trajectories in an actor-critic update.
@@ -60,6 +61,7 @@ class LearnerConfig(Settings):
     rssm: RssmConfig = RssmConfig()
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
+    recall: bool = True
     batch_size: int = Field(default=48, ge=1)
     sequence_length: int = Field(default=10, ge=1)
     starts: int = Field(default=96, ge=1)

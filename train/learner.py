@@ -26,7 +26,7 @@ def build_model(config: LearnerConfig, task: Task, terminates: bool) -> Trainabl
     sizes = (config.hidden_size, config.width)
     if config.architecture == "rssm":
         return Rssm(task, terminates, config.discount, *sizes, config.rssm)
-    return Gru(task, terminates, config.discount, *sizes)
+    return Gru(task, terminates, config.discount, *sizes, recall=config.recall)
 
 
 class Learner:
@@ -217,7 +217,7 @@ class Learner:
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
             rollout = self._imagine(start, noise, disturbance)
-            values = self.slow_critic(rollout.states).squeeze(-1)
+            values = self.slow_critic(rollout.states).squeeze(-1).clamp(*self._value_bounds())
         _require(self._world, True)
         discounts = config.discount * rollout.continues
         returns = lambda_returns(rollout.rewards, discounts, values, config.trace)
@@ -238,6 +238,14 @@ class Learner:
         metrics["critic/gradient"] = self._step("critic", self._critic, critic_loss, 10.0)
         metrics["critic/return"] = (targets * unit).mean()
         metrics["actor/return_scale"] = self._return_scale
+
+    def _value_bounds(self) -> tuple[float, float]:
+        """No policy earns less or more: the policy would otherwise look for states whose value is overestimated."""
+        assert self.scales is not None
+        low, high = self.scales.reward_low, self.scales.reward_high
+        if self.terminates:
+            low, high = min(low, 0.0), max(high, 0.0)
+        return low / (1 - self.config.discount), high / (1 - self.config.discount)
 
     def _actor_loss(self, rollout: Rollout, returns: Tensor, values: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
         """What the policy minimises, by dynamics gradients (box) or REINFORCE (discrete), and its mean entropy."""

@@ -15,9 +15,9 @@ SCALES = Scales(
 )
 
 
-def make(terminates: bool = True, task: Task = TASK, scaled: bool = True) -> Gru:
+def make(terminates: bool = True, task: Task = TASK, scaled: bool = True, recall: bool = True) -> Gru:
     torch.manual_seed(0)
-    model = Gru(task, terminates, 0.97, hidden_size=8, width=16)
+    model = Gru(task, terminates, 0.97, hidden_size=8, width=16, recall=recall)
     # Output layers start near zero: make them matter.
     for part in (model.policy, model.critic):
         nn.init.normal_(part.output.weight, std=0.5)
@@ -90,8 +90,9 @@ def test_default_size_is_within_the_budget():
 
 
 @pytest.mark.parametrize("terminates", [False, True])
-def test_fast_imagination_equals_autograd(terminates):
-    model = make(terminates).double()
+@pytest.mark.parametrize("recall", [False, True])
+def test_fast_imagination_equals_autograd(terminates, recall):
+    model = make(terminates, recall=recall).double()
     explorer = Explorer(16, 2, False, 0.1).double()
     nn.init.normal_(explorer.spread.weight)
     start = torch.randn(7, 11, dtype=torch.float64)
@@ -118,3 +119,12 @@ def test_fast_imagination_equals_autograd(terminates):
     assert (expected.actions.abs() == 1).any()
     for one, other in zip(gradients(actual), gradients(expected), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_without_recall_policy_and_value_read_the_observation_alone():
+    model = make(recall=False)
+    x, h, other = torch.randn(4, 3), torch.randn(4, 8), torch.randn(4, 8)
+    for function in (model.act, model.value):
+        assert torch.equal(function(x, h)[0], function(x, other)[0])
+        assert not torch.equal(function(x, h)[0], function(x + 1, h)[0])
+    assert model.macs["act"] == 3 * 16 + 16 * 16 + 16 * 2

@@ -24,6 +24,8 @@ class Gru(TrainableModel):
         discount: discount factor of one decision.
         hidden_size: size of h.
         width: size of every hidden layer.
+        recall: whether policy and value read h beside x. Where x alone tells everything, h gives the policy a place to
+            look for values that are not there.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Gru(TrainableModel):
         discount: float,
         hidden_size: int = 64,
         width: int = 64,
+        recall: bool = True,
     ) -> None:
         super().__init__()
         observations, actions = task.observation_size, task.action_size
@@ -41,9 +44,10 @@ class Gru(TrainableModel):
         self.gru_input = nn.Linear(width, 3 * hidden_size)
         self.gru_hidden = nn.Linear(hidden_size, 3 * hidden_size)
         self.head = Mlp(hidden_size + width, (width,), observations + 1 + terminates)
-        state_size = observations + hidden_size
-        self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
-        self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
+        self.recall = recall
+        sight = observations + (hidden_size if recall else 0)
+        self.policy = Mlp(sight, (width, width), actions, initial_gain=0.01)
+        self.critic = Mlp(sight, (width, width), 1, initial_gain=0.01)
         self.bounds: tuple[Tensor, Tensor] | None = None
         self.reward_bounds = -math.inf, math.inf
         self.box = task.action_kind == "box"
@@ -82,12 +86,12 @@ class Gru(TrainableModel):
 
     def act(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """x, h -> mean action, or logits."""
-        output = self.policy(torch.cat(inputs, -1))
+        output = self.policy(torch.cat(inputs, -1) if self.recall else inputs[0])
         return (torch.tanh(output) if self.box else output,)
 
     def value(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """x, h -> discounted sum of rewards."""
-        return (self.critic(torch.cat(inputs, -1)),)
+        return (self.critic(torch.cat(inputs, -1) if self.recall else inputs[0]),)
 
     def _embed(self, x: Tensor, a: Tensor) -> Tensor:
         return nn.functional.silu(self.embedding(torch.cat([x, a], -1)))

@@ -106,7 +106,7 @@ class _Step:
         x, h = tape.x, tape.h
         row, following = tape.rows[index], tape.rows[index + 1]
         self.index = index
-        self.state, self.x, self.hidden = row[:, : x + h], row[:, :x], row[:, x : x + h]
+        self.sight, self.x, self.hidden = row[:, : tape.sight], row[:, :x], row[:, x : x + h]
         self.next_x, self.next_hidden, self.joint = following[:, :x], following[:, x : x + h], following[:, x:]
         self.arguments, self.noise = tape.arguments[index], tape.noise[index]
         self.argument_x, self.action = self.arguments[:, :x], self.arguments[:, x:]
@@ -135,6 +135,7 @@ class _Tape:
         self.model, self.explorer = model, explorer
         self.x, self.h = (segment.size for segment in model.interface.state)
         self.e = model.embedding.out_features
+        self.sight = model.policy.inputs
         self.generation = 0
         self.rows = buffer(self.x + self.h + self.e, horizon + 1)
         self.states = self.rows[..., : self.x + self.h]
@@ -184,7 +185,7 @@ class _Tape:
 
     def act(self, step: _Step) -> None:
         """Sample the policy."""
-        inputs = step.state
+        inputs = step.sight
         for layer in self.policy:
             inputs = layer.forward(step.index, inputs)
         torch.addmm(self.output_bias, inputs, self.output_transposed, out=step.output)
@@ -244,14 +245,14 @@ class _Tape:
         into_embedded = torch.addmm(into_embedded, into_input, self.input_weight)
         into_arguments = self.embedding.backward(step.index, into_embedded)
         into_argument_x, into_action = into_arguments.split([self.x, self.a], 1)
-        into_state = self._act_backward(step, into_action)
-        into_state_x, into_state_h = into_state.split([self.x, self.h], 1)
-        into_state_x.add_(into_x).add_(into_argument_x)
-        into_state_h.add_(into_kept).addmm_(into_recalled, self.hidden_weight)
+        into_sight = self._act_backward(step, into_action)
+        into_state = torch.cat([into_x + into_argument_x, into_kept], 1)
+        into_state[:, self.x :].addmm_(into_recalled, self.hidden_weight)
+        into_state[:, : self.sight] += into_sight
         return into_state
 
     def _act_backward(self, step: _Step, into_action: Tensor) -> Tensor:
-        """Gradient with respect to the action, which clipping lets pass -> with respect to the state."""
+        """Gradient with respect to the action, which clipping lets pass -> with respect to what the policy reads."""
         into_std = torch.addcmul(self.into_log_std[step.index], into_action, step.noise)
         into_std *= 1 - self.explorer.smallest_std
         into_spread = _aten.sigmoid_backward(into_std, step.spread)
@@ -265,7 +266,7 @@ class _Tape:
 
     def weight_gradients(self) -> list[Tensor]:
         """Gradients of the policy's weights and biases, layer by layer, then of the spread's."""
-        sources = [self.states[:-1], *(layer.activations for layer in self.policy)]
+        sources = [self.states[:-1, :, : self.sight], *(layer.activations for layer in self.policy)]
         gradients = []
         for source, into_outputs in zip(sources, [*(layer.sums for layer in self.policy), self.outputs], strict=True):
             flat = into_outputs.flatten(0, 1)

@@ -38,7 +38,7 @@ class Mlp(nn.Module):
     where SiLU reached 830.
 
     Args:
-        inputs: size of the input.
+        inputs: size of the input; of wider ones, the leading entries that are read.
         hidden: sizes of the hidden layers.
         outputs: size of the output.
         initial_gain: factor on the initial weights of the output layer, whose bias starts at 0.
@@ -46,6 +46,7 @@ class Mlp(nn.Module):
 
     def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, initial_gain: float = 1.0) -> None:
         super().__init__()
+        self.inputs = inputs
         sizes = (inputs, *hidden)
         self.hidden = nn.ModuleList(nn.Linear(sizes[i], sizes[i + 1]) for i in range(len(hidden)))
         self.output = ScaledLinear(sizes[-1], outputs)
@@ -54,13 +55,15 @@ class Mlp(nn.Module):
             self.output.bias.zero_()
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Map (..., inputs) to the last hidden layer (..., hidden[-1])."""
+        """Map (..., inputs or more) to the last hidden layer (..., hidden[-1])."""
+        if inputs.shape[-1] > self.inputs:
+            inputs = inputs[..., : self.inputs]
         for layer in self.hidden:
             inputs = nn.functional.silu(layer(inputs))
         return inputs
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (..., inputs) to (..., outputs)."""
+        """Map (..., inputs or more) to (..., outputs)."""
         return self.output(self.features(inputs))
 
 
