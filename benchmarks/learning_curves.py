@@ -19,14 +19,15 @@ from ours import train_ours
 
 from nmbrl.runtime.command import reports_errors
 from nmbrl.targets.files import write_bytes, write_text
+from nmbrl.train.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "learning-curves"
 DOCS = ROOT / "docs"
-
 RUNS = ROOT / "runs" / "learning-curves"
 
-PRESET, ENV, ACTION_REPEAT = "cartpole-swingup", "dm_control/cartpole-swingup-v0", 5
+PRESET = "cartpole-swingup"
+ENV, ACTION_REPEAT = PRESETS[PRESET]["env"], PRESETS[PRESET]["action_repeat"]
 # Frames to train for and between evaluations.
 BUDGETS = {"nmbrl": (40_000, 1_000), "sac": (40_000, 2_000), "ppo": (200_000, 10_000)}
 EPISODES = 20
@@ -59,8 +60,17 @@ def _describe(name: str, seed: int) -> dict[str, Any]:
     }
 
 
+def _is_current(path: Path) -> bool:
+    """Whether a result is there and is of the task as it is now, which every training has to share."""
+    if not path.is_file():
+        return False
+    result = json.loads(path.read_text())
+    return (result["env"], result["action_repeat"], result["episodes"]) == (ENV, ACTION_REPEAT, EPISODES)
+
+
 def _write_page(names: tuple[str, ...]) -> None:
-    files = sorted(RESULTS.glob("*.json"), key=lambda path: (names.index(path.stem.split("-")[0]), path.stem))
+    current = (path for path in RESULTS.glob("*.json") if _is_current(path))
+    files = sorted(current, key=lambda path: (names.index(path.stem.split("-")[0]), path.stem))
     results = [json.loads(path.read_text()) for path in files]
     picture = io.BytesIO()
     draw(results).savefig(picture, format="svg", metadata={"Date": None})
@@ -78,7 +88,7 @@ def main(only: tuple[str, ...], seeds: tuple[int, ...]) -> None:
     for name in only or BUDGETS:
         for seed in seeds:
             path = RESULTS / f"{name}-{seed}.json"
-            if not path.is_file():
+            if not _is_current(path):
                 result = {**_describe(name, seed), **_train(name, seed)}
                 write_text(path, json.dumps(result, indent=1) + "\n")
     _write_page(tuple(BUDGETS))

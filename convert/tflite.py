@@ -52,7 +52,10 @@ def convert(run: "Run", out: Path, progress: Callable[[str], None] = lambda mess
     progress("verify")
     macs = dict(run.model.macs)
     arenas = {function: arena_bytes(content, records[function]) for function, content in models.items()}
-    errors = measure_errors(TfliteExecutor(interface, macs, records, models), reference, samples)
+    try:
+        errors = measure_errors(TfliteExecutor(interface, macs, records, models), reference, samples)
+    except RuntimeError as error:
+        raise NmbrlError(f"TFLM cannot run the models on a batch: {error}") from error
     return write_bundle(
         out,
         {records[function].file: content for function, content in models.items()},

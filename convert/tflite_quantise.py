@@ -45,7 +45,7 @@ def quantise_functions(
         NmbrlError: if a model keeps floats, or a quantity cannot have one scale.
     """
     inner = {
-        function: _clip_saturating(content, _inner_ranges(content, samples.inputs[function]))
+        function: _clip_saturating(content, _inner_ranges(function, content, samples.inputs[function]))
         for function, content in floats.items()
     }
     quantised = _quantise_all(interface, floats, inner, ranges)
@@ -91,20 +91,23 @@ def _fixed_by_kernels(interface: Interface, quantised: Quantised) -> dict[str, R
     return fixed
 
 
-def _inner_ranges(content: bytes, inputs: dict[str, Array]) -> dict[str, Range]:
+def _inner_ranges(function: str, content: bytes, inputs: dict[str, Array]) -> dict[str, Range]:
     """Smallest and largest value of every activation of a float model over all samples, by tensor name."""
     samples = len(next(iter(inputs.values())))
-    with quiet():
-        interpreter = Interpreter(
-            model_content=bytes(set_batch(content, samples)),
-            num_threads=1,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        )
-        interpreter.allocate_tensors()
-        for entry in interpreter.get_input_details():
-            interpreter.set_tensor(entry["index"], inputs[entry["name"]])
-        interpreter.invoke()
+    try:
+        with quiet():
+            interpreter = Interpreter(
+                model_content=bytes(set_batch(content, samples)),
+                num_threads=1,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=True,
+            )
+            interpreter.allocate_tensors()
+            for entry in interpreter.get_input_details():
+                interpreter.set_tensor(entry["index"], inputs[entry["name"]])
+            interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise NmbrlError(f"{function} cannot be calibrated: {str(error).splitlines()[0]}") from error
     ranges = {}
     for name, index in _activations(content).items():
         values = interpreter.get_tensor(index)
@@ -181,9 +184,12 @@ def _quantise(function: str, content: bytes, ranges: dict[str, Range]) -> tuple[
         name: {"min": np.full((1, 1), seen.low, np.float32), "max": np.full((1, 1), seen.high, np.float32)}
         for name, seen in ranges.items()
     }
-    with quiet():
-        quantised = quantizer.Quantizer(bytearray(content), recipe.static_wi8_ai8())
-        result = quantised.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
+    try:
+        with quiet():
+            quantised = quantizer.Quantizer(bytearray(content), recipe.static_wi8_ai8())
+            result = quantised.quantize(statistics, enable_progress_report=False, enable_progress_bar=False)
+    except (RuntimeError, ValueError) as error:
+        raise NmbrlError(f"{function} cannot be int8 throughout: {str(error).splitlines()[0]}") from error
     assert result.quantized_model is not None
     integer = _restore_outputs(bytes(result.quantized_model))
     return integer, _describe(function, integer)

@@ -52,6 +52,7 @@ class Rssm(TrainableModel):
         self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
         self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
         self.box = task.action_kind == "box"
+        self.reward_bounds = (-float("inf"), float("inf"))
         self.interface = Interface(
             architecture="rssm",
             task=task,
@@ -102,6 +103,8 @@ class Rssm(TrainableModel):
         """Take over new constants: the head gives the reward, the critic the discounted sum of rewards."""
         reward = torch.tensor([scales.reward])
         self.head.output.scale = torch.cat([reward, torch.ones(1)]) if self.interface.terminates else reward
+        # Where data is scarce the policy would otherwise find rewards that exist in the model alone.
+        self.reward_bounds = scales.reward_low, scales.reward_high
         self.critic.output.scale = reward / (1 - self.interface.discount)
         self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
 
@@ -140,10 +143,13 @@ class Rssm(TrainableModel):
             if self.interface.terminates:
                 start = start[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
             metrics = {"model/kl": mean(dynamics, seen)[0], "model/dimension_error": dimension_error}
-        return ModelLoss(losses, start, metrics)
+        return ModelLoss(losses, start, dimension_error.sqrt(), metrics)
 
-    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Imagine as `imagine` does; gradients pass through the mode of a categorical latent to its probabilities."""
+    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision with a reward within the bounds of what was seen; see `TrainableModel.dream`.
+
+        Gradients pass through the mode of a categorical latent to its probabilities.
+        """
         h, z = state.split([segment.size for segment in self.interface.state], -1)
         h = self._recur(h, z, action)
         statistics = self.prior(h)
@@ -152,7 +158,7 @@ class Rssm(TrainableModel):
             z = z + (_probabilities(statistics, self.classes) - _probabilities(statistics, self.classes).detach())
         state = torch.cat([h, z], -1)
         outputs = self.head(state)
-        reward = outputs[..., 0]
+        reward = outputs[..., 0].clamp(*self.reward_bounds)
         return state, reward, torch.sigmoid(outputs[..., 1]) if self.interface.terminates else torch.ones_like(reward)
 
     def _filter(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
