@@ -27,7 +27,7 @@ lint: $(STAMP)
 # mypy finds packages by folder: give it the import package as links to the folders.
 types: $(STAMP)
 	mkdir -p build/typing/nmbrl
-	for folder in train convert targets runtime; do ln -sfn ../../../$$folder build/typing/nmbrl/$$folder; done
+	for folder in train convert targets runtime hil; do ln -sfn ../../../$$folder build/typing/nmbrl/$$folder; done
 	MYPYPATH=build/typing $(BIN)/mypy -p nmbrl
 
 test: lint types

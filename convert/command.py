@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nmbrl.convert.quiet import quiet
 from nmbrl.runtime.command import reports_errors
-from nmbrl.targets.bundle import Bundle, check_free
+from nmbrl.targets.bundle import MANIFEST, Bundle, check_free
 from nmbrl.targets.errors import NmbrlError
 
 
@@ -29,6 +29,7 @@ class Lowering:
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert"),
+    "c": Lowering("nmbrl.convert.c.bundle", "convert,tflite,c"),
     "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
 }
 
@@ -37,7 +38,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
     """Open a run, lower it, and show the progress on `console`.
 
     Args:
-        path: directory of a run.
+        path: directory of a run; for C also of an int8 TFLite bundle.
         target: name in `LOWERINGS`.
         out: directory of the bundle; a bundle that is there is replaced.
         console: where to say what is being done.
@@ -67,8 +68,10 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
                 console.print(f"{target}: {step}")
 
         progress("load")
-        module, run = _load_lowering(target), _open_run(path)
-        return module.convert(run, out, progress, **options)
+        module = _load_lowering(target)
+        if target == "c" and (path / MANIFEST).is_file():
+            return module.convert_bundle(path, out, progress)
+        return module.convert(_open_run(path), out, progress, **options)
 
 
 def _load_lowering(target: str) -> ModuleType:
@@ -104,6 +107,16 @@ def summarise(bundle: Bundle) -> Table:
     return table
 
 
+def summarise_memory(bundle: Bundle) -> Table:
+    """Return what a C bundle takes on a device: constants in flash, buffers in RAM, work of one decision."""
+    table = Table(title="on the device")
+    for column in ("what", "amount", "unit"):
+        table.add_column(column, justify="right" if column == "amount" else "left")
+    for name, entry in bundle.measured["memory"].items():
+        table.add_row(name, f"{entry['value']:,}", entry["unit"])
+    return table
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help=f"What to lower the run to: {', '.join(LOWERINGS)}.")
@@ -111,9 +124,19 @@ def summarise(bundle: Bundle) -> Table:
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")
 @reports_errors
 def main(run: Path, target: str, method: str | None, out: Path | None) -> None:
-    """Convert a trained RUN to one target and write a bundle, which is verified against PyTorch on the way."""
+    """Convert a trained RUN to one target and write a bundle, which is verified against PyTorch on the way.
+
+    For C, RUN may also be an int8 TFLite bundle, or any int8 .tflite file of supported operators, which becomes one
+    function with its header.
+    """
     console = Console()
+    if target == "c" and run.suffix == ".tflite":
+        source = _load_lowering(target).convert_model(run, out or run.resolve().with_suffix(""))
+        console.print(f"wrote {source}", soft_wrap=True)
+        return
     out = out or run.resolve().with_name(f"{run.resolve().name}-{target}")
     bundle = convert(run, target, out, console, method=method)
     console.print(summarise(bundle))
+    if "memory" in bundle.measured:
+        console.print(summarise_memory(bundle))
     console.print(f"wrote {out}", soft_wrap=True)

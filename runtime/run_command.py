@@ -16,7 +16,7 @@ from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.files import write_text
 
 
-def _planner_options(command: Any) -> Any:
+def planner_options(command: Any) -> Any:
     """Give the command an option for every field of `PlannerOptions`."""
     for name, field in reversed(PlannerOptions.model_fields.items()):
         command = click.option(
@@ -41,7 +41,7 @@ def _planner_options(command: Any) -> Any:
 @click.option(
     "--adapt/--no-adapt", default=None, help="Correct the model to the plant while planning [default: adapt]."
 )
-@_planner_options
+@planner_options
 @reports_errors
 def main(
     model: Path,

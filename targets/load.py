@@ -23,6 +23,7 @@ class Target:
 TARGETS = {
     "onnx": Target("nmbrl.targets.onnx", "onnx"),
     "tflite": Target("nmbrl.targets.tflite", "tflite", ("interpreter",)),
+    "c": Target("nmbrl.targets.c", "c"),
     "loihi": Target("nmbrl.targets.loihi", "loihi", ("simulator",)),
 }
 RUN_CONFIG = "config.yaml"

@@ -5,41 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tflite_micro import runtime as tflm
 from tflite_runtime import interpreter as tflite_runtime
 
-from nmbrl.targets.bundle import Bundle, Function, Tensor
+from nmbrl.targets.bundle import Bundle, Function
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.integers import Int8, dequantise, quantise
 from nmbrl.targets.interface import Array, Executor, Interface
 from nmbrl.targets.tflite_batch import activation_bytes, set_batch
 
-Int8 = NDArray[np.int8]
 # Samples that one invocation evaluates at most, and batch sizes whose interpreters are kept at once.
 LARGEST_BATCH = 64
 KEPT = 8
 # Arena bytes beside the activations: tensor and node structures, kernel data, alignment.
 ARENA_OVERHEAD = 1 << 17
-
-
-def quantise(values: Array, tensor: Tensor) -> Int8:
-    """Map real values to int8 as TFLite's QUANTIZE does: round half away from zero, add the zero point, saturate."""
-    scale, zero_point = _parameters(tensor)
-    steps = values / np.float32(scale)
-    rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps))
-    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
-
-
-def dequantise(values: Int8, tensor: Tensor) -> Array:
-    """Map int8 to real values as TFLite's DEQUANTIZE does: ``float(double(scale) * (q - zero_point))``."""
-    scale, zero_point = _parameters(tensor)
-    return (np.float64(np.float32(scale)) * (values.astype(np.int32) - zero_point)).astype(np.float32)
-
-
-def _parameters(tensor: Tensor) -> tuple[float, int]:
-    if tensor.scale is None or tensor.zero_point is None:
-        raise NmbrlError(f"tensor {tensor.name} has no scale and zero point; convert again")
-    return tensor.scale, tensor.zero_point
 
 
 class Model(ABC):

@@ -106,3 +106,15 @@ def discrete_run() -> SmallRun:
 @pytest.fixture(scope="session", params=[False, True], ids=["box", "discrete"])
 def small_run(request) -> SmallRun:
     return make_run(request.param)
+
+
+@pytest.fixture(scope="session")
+def small_c(small_run, tmp_path_factory):
+    """A C bundle of the small model, and the int8 TFLite bundle that it was made from."""
+    from nmbrl.convert import tflite
+    from nmbrl.convert.c.bundle import convert_bundle
+
+    directory = tmp_path_factory.mktemp("small_c")
+    tflite.convert(small_run, directory / "tflite")
+    convert_bundle(directory / "tflite", directory / "c")
+    return directory / "c", directory / "tflite"

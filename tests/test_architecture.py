@@ -14,6 +14,7 @@ FORBIDDEN = {
     "runtime": {"nmbrl.train", "nmbrl.convert", "nmbrl.hil"},
     "train": {"nmbrl.convert", "nmbrl.hil"},
     "convert": {"nmbrl.hil"},
+    "hil": {"nmbrl.train", "nmbrl.convert"},
 }
 
 

@@ -1,0 +1,72 @@
+"""What a generated model takes on a device: constants, buffers, and the work of one decision, known before it runs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from nmbrl.convert.c.boundary import MAX_BATCH, Sources
+from nmbrl.convert.c.steps import Add, Dense, Map, Multiply, Softmax, Step
+from nmbrl.targets.c import CExecutor
+
+# The search of the issue's bar: a population of 32, of which 8 elites are kept from iteration to iteration.
+SEARCH = {"samples": 24, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 4, "temperature": 0.5,
+          "std_start": 0.5, "std_floor": 0.05, "correlation": 0.5, "margin": 0.0}  # fmt: skip
+
+
+def footprint(sources: Sources, executor: CExecutor) -> dict[str, dict[str, Any]]:
+    """Return amounts by name, each with its unit.
+
+    Code is not among them: it depends on core and compiler, and the firmware's build prints it.
+    """
+    constants = sources.printer.constants.bytes
+    amounts = {f"flash, {purpose}": (size, "bytes") for purpose, size in constants.items()}
+    amounts["RAM, scratch"] = sources.printer.scratch * MAX_BATCH, "bytes"
+    planner = executor.open_planner("cem", SEARCH)
+    amounts["RAM, planner (24 samples, horizon 6, 8 elites)"] = planner.size, "bytes"
+    macs = {name: lowered.macs for name, lowered in sources.lowered.items()}
+    work = {name: operations(lowered.steps) for name, lowered in sources.lowered.items()}
+    amounts["MACs of a decision (CEM, 3 iterations)"] = decision(macs), "MACs"
+    amounts["integer operations of a decision, at most"] = decision(work), "operations"
+    return {name: {"value": value, "unit": unit} for name, (value, unit) in amounts.items()}
+
+
+def decision(cost: dict[str, int]) -> int:
+    """Return the cost of observing and deciding with the search `SEARCH`, given that of a call of each function.
+
+    The shifted plan of the decision before follows the policy once; the plan in the middle is imagined at the end.
+    """
+    rollouts = SEARCH["samples"] * SEARCH["iterations"] + 1
+    calls = {
+        "observe": 1,
+        "imagine": rollouts * SEARCH["horizon"],
+        "act": SEARCH["policy_samples"] * SEARCH["horizon"] + 1,
+        "value": rollouts,
+    }
+    return int(sum(count * cost.get(function, 0) for function, count in calls.items()))
+
+
+# Operations of an element: multiply and add of a MAC; to rescale: bias, product, two roundings and shifts, zero point,
+# two limits; a look-up, a load or a store counts as one.
+RESCALE, LOOK_UP = 9, 1
+
+
+def operations(steps: Iterable[Step]) -> int:
+    """Return a bound on the integer operations of one row: no kernel's work depends on the data."""
+    return sum(_operations(step) for step in steps)
+
+
+def _operations(step: Step) -> int:
+    mapped = LOOK_UP if step.table is not None else 0
+    size = step.output.size
+    match step:
+        case Dense():
+            return 2 * step.macs + step.input.size + size * (RESCALE + mapped + 1)
+        case Add():
+            return size * (2 + 2 * LOOK_UP + 1 + RESCALE + mapped + 1)
+        case Multiply():
+            return size * (2 + 3 + RESCALE + mapped + 1)
+        case Map():
+            return size * (2 + mapped)
+        case Softmax():
+            # Largest, sum, quotient; and 60 for the reciprocal.
+            return size * (2 + 5 + RESCALE) + 60
+    raise TypeError(step)

@@ -1,0 +1,176 @@
+"""`nmbrl-hil`: the environment on the host, the controller on a board, closed loop over a wire."""
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nmbrl.hil.board import Board, board_names, find_board
+from nmbrl.hil.build import build_firmware
+from nmbrl.hil.client import Client
+from nmbrl.hil.controller import METHODS
+from nmbrl.hil.evaluation import BoardEvaluation, Setting, evaluate_board
+from nmbrl.hil.faults import parse_faults
+from nmbrl.hil.interactive import drive
+from nmbrl.hil.links import Link, SerialLink
+from nmbrl.hil.qemu import QemuLink
+from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.perturbation import parse_perturbation
+from nmbrl.runtime.planners import PlannerOptions, make_options
+from nmbrl.runtime.progress import episode_progress
+from nmbrl.runtime.run_command import planner_options
+from nmbrl.targets.bundle import read_bundle
+from nmbrl.targets.c_planner import memory_flags
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.files import write_bytes, write_text
+
+EMULATED = "qemu:"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")
+@click.option("--board", metavar="NAME", help="What firmware is built for: mps2-an500, ...; qemu:NAME emulates it.")
+@click.option("--port", metavar="DEVICE", help="Serial port of a board that is flashed already.")
+@click.option("--baud", type=click.IntRange(min=1200), default=115200, show_default=True, help="Of the serial port.")
+@click.option("--uart/--semihosting", default=True, help="What an emulated board talks through; UART by default.")
+@click.option("--firmware", type=click.Path(path_type=Path), metavar="FILE", help="Write the board's firmware here.")
+@click.option("--planner", type=click.Choice(METHODS), default="policy", show_default=True)
+@click.option("--episodes", type=click.IntRange(min=1), default=5, show_default=True, help="Of each kind of start.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@click.option("--env", metavar="ID", help="Another environment with the same spaces.")
+@click.option("--perturb", metavar="CHANGES", default="", help="E.g. pole_length=1.3,cart_mass=1.5,delay=1.")
+@click.option("--faults", metavar="FAULTS", default="", help="E.g. loss=0.1,bitflip=1e-4,late=0.05,reset=0.001.")
+@click.option("--real-time", type=click.FloatRange(min=1.0), metavar="MS", help="Deadline of a decision: no lock step.")
+@click.option("--interactive", is_flag=True, help="Watch, push and drive the plant from the keyboard.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here.")
+@planner_options
+@reports_errors
+def main(
+    bundle: Path,
+    board: str | None,
+    port: str | None,
+    baud: int,
+    uart: bool,
+    firmware: Path | None,
+    planner: str,
+    episodes: int,
+    seed: int,
+    env: str | None,
+    perturb: str,
+    faults: str,
+    real_time: float | None,
+    interactive: bool,
+    json_file: Path | None,
+    **options: Any,
+) -> None:
+    """Run the controller of BUNDLE (target c) on a board, and the environment here.
+
+    Name an emulated board (--board qemu:mps2-an386, qemu:mps2-an500, qemu:mps3-an547), or the serial --port of a real
+    one. Firmware for a real board is built by --board NAME --firmware FILE.
+    """
+    # Ended from outside, it ends the emulator, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    manifest = read_bundle(bundle)
+    if manifest.target != "c":
+        raise NmbrlError(f"{bundle} is for {manifest.target}; boards run C: nmbrl-convert RUN --target c")
+    setting = Setting(
+        planner=planner,
+        options=_checked(options, planner),
+        episodes=episodes,
+        seed=seed,
+        env=env,
+        perturbation=parse_perturbation(perturb),
+        faults=parse_faults(faults) if faults else None,
+        deadline_s=None if real_time is None else real_time / 1e3,
+    )
+    described = _describe(board, port)
+    if firmware is not None and described is not None:
+        write_bytes(firmware, _build(described, bundle, setting).read_bytes())
+        click.echo(f"wrote {firmware}: {described.description}")
+        if port is None and not (board or "").startswith(EMULATED):
+            return
+    link = _open(described, bundle, port, baud, uart, setting)
+    try:
+        _check_model(Client(link), bundle)
+        name = "c on " + (described.name if described and not port else str(port))
+        if interactive:
+            drive(link, manifest.interface.task, setting)
+            return
+        with episode_progress(2 * episodes) as progress:
+            emulated = None if port else described
+            result = evaluate_board(link, emulated, name, manifest.interface.task, setting, progress)
+    finally:
+        link.close()
+    click.echo(_summary(result))
+    if json_file is not None:
+        write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
+
+
+def _checked(options: dict[str, Any], planner: str) -> PlannerOptions:
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and planner == "policy":
+        raise NmbrlError(f"--{next(iter(given)).replace('_', '-')} is no option of the policy; give another --planner")
+    return make_options(**given)
+
+
+def _describe(board: str | None, port: str | None) -> Board | None:
+    if board is None:
+        if port is None:
+            emulated = ", ".join(EMULATED + name for name in board_names() if find_board(name).qemu)
+            raise NmbrlError(f"name a --board ({emulated}) or the --port of a real one")
+        return None
+    return find_board(board.removeprefix(EMULATED))
+
+
+def _build(board: Board, bundle: Path, setting: Setting, semihosting: bool = False) -> Path:
+    """Build firmware with as much memory as the planner needs."""
+    flags = memory_flags((setting.options or PlannerOptions()).model_dump())
+    return build_firmware(board, bundle, semihosting, flags)
+
+
+def _open(board: Board | None, bundle: Path, port: str | None, baud: int, uart: bool, setting: Setting) -> Link:
+    if port is not None:
+        return SerialLink(port, baud)
+    assert board is not None
+    return QemuLink(board, _build(board, bundle, setting, semihosting=not uart), semihosting=not uart)
+
+
+def _check_model(client: Client, bundle: Path) -> None:
+    """Refuse a board that was flashed with another model than the bundle's."""
+    identity = client.connect()
+    expected = re.search(r'#define NMBRL_MODEL_HASH "(\w+)"', (bundle / "model.h").read_text())
+    if identity.model is None or expected is None or identity.model.hash != expected[1]:
+        held = "no model" if identity.model is None else f"model {identity.model.hash[:12]}"
+        wanted = "?" if expected is None else expected[1][:12]
+        raise NmbrlError(f"the board {identity.name} holds {held}, the bundle {wanted}: build and flash it again")
+
+
+def _summary(result: BoardEvaluation) -> str:
+    figures = result.to_json()
+    latency = figures["decision_ms"]
+    lines = [
+        f"{figures['env']}: {figures['target']}, {figures['planner']}, {figures['mode']}",
+        f"  return, native starts  {figures['mean_return']:8.1f}",
+        f"  return, varied starts  {figures['mean_return_varied']:8.1f}",
+        f"  answers: {latency['median']:.2f} ms median, {latency['p95']:.2f} ms 95th percentile, link included",
+    ]
+    if figures["instructions"]:
+        decision = figures["instructions"]["decision"]
+        lines.append(
+            f"  {decision['mean']:,.0f} instructions a decision, {decision['max']:,.0f} at most (counted; no latency)"
+        )
+        for name, bounds in figures["instructions"]["estimated"].items():
+            lines.append(f"    {name}: {bounds['low']:.3g} to {bounds['high']:.3g} {bounds['unit']} by a model")
+    lines.append(f"  {figures['safe_actions']} of {figures['decisions']} decisions were the safe action")
+    faults = figures["faults"]
+    if result.setting.faults:
+        for name in ("injected", "link", "mended"):
+            told = ", ".join(
+                f"{count} {what.replace('_', ' ')}" for what, count in sorted(faults[name].items()) if count
+            )
+            lines.append(f"  {name}: {told or 'nothing'}")
+    return "\n".join(lines)

@@ -1,0 +1,25 @@
+"""Real values to int8 and back, as TFLite's QUANTIZE and DEQUANTIZE compute it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmbrl.targets.bundle import Tensor
+from nmbrl.targets.interface import Array
+
+Int8 = NDArray[np.int8]
+
+
+def quantise(values: Array, tensor: Tensor) -> Int8:
+    """Map real values to int8: divide in float32, round half away from zero, add the zero point, saturate."""
+    assert tensor.scale is not None and tensor.zero_point is not None
+    steps = np.clip(values / np.float32(tensor.scale), np.float32(-512), np.float32(512))
+    whole = np.trunc(steps)
+    rest = steps - whole
+    rounded = whole + (rest >= 0.5) - (rest <= -0.5)
+    return np.clip(rounded + tensor.zero_point, -128, 127).astype(np.int8)
+
+
+def dequantise(values: Int8, tensor: Tensor) -> Array:
+    """Map int8 to real values: ``float(double(scale) * (q - zero_point))``."""
+    assert tensor.scale is not None and tensor.zero_point is not None
+    return (np.float64(np.float32(tensor.scale)) * (values.astype(np.int32) - tensor.zero_point)).astype(np.float32)
