@@ -52,7 +52,6 @@ class LearnerConfig(Settings):
         slow_rate: share by which the slow value moves towards the value, an update.
         average_rate: share by which the deployed weights move towards the trained ones, an update.
         reward_weight: weight of the reward's squared error beside the observation's.
-        disturbance: noise on imagined observations, in units of the error that the model makes in one decision.
         entropy: weight of the exploration bonus (log standard deviation, or entropy of discrete actions).
         smallest_std: standard deviation below which exploration never falls.
         smallest_return_scale: floor of the 5 % to 95 % range of returns (normalised to [0, 1]) that scales the actor.
@@ -77,7 +76,6 @@ class LearnerConfig(Settings):
     slow_rate: float = Field(default=0.05, gt=0, le=1)
     average_rate: float = Field(default=0.01, gt=0, le=1)
     reward_weight: float = Field(default=10.0, ge=0)
-    disturbance: float = Field(default=0.0, ge=0)
     entropy: float = Field(default=1e-3, ge=0)
     smallest_std: float = Field(default=0.1, gt=0, lt=1)
     smallest_return_scale: float = Field(default=0.03, gt=0)

@@ -32,8 +32,8 @@ class Rollout:
     continues: Tensor
 
 
-# (start (batch, state_size), noise (horizon, batch, action_size), disturbance (horizon, batch, observation_size)).
-Imagination = Callable[[Tensor, Tensor, Tensor], Rollout]
+# (start (batch, state_size), noise (horizon, batch, action_size)).
+Imagination = Callable[[Tensor, Tensor], Rollout]
 
 
 class Explorer(nn.Module):
@@ -86,7 +86,7 @@ class Explorer(nn.Module):
         return torch.randn(shape, generator=generator)
 
 
-def roll_out(model: TrainableModel, explorer: Explorer, start: Tensor, noise: Tensor, disturbance: Tensor) -> Rollout:
+def roll_out(model: TrainableModel, explorer: Explorer, start: Tensor, noise: Tensor) -> Rollout:
     """Imagine with a sampled policy, differentiable with respect to everything.
 
     Args:
@@ -94,14 +94,12 @@ def roll_out(model: TrainableModel, explorer: Explorer, start: Tensor, noise: Te
         explorer: draws the actions.
         start: flat states (batch, state_size).
         noise: as `Explorer.noise` draws it (horizon, batch, action_size).
-        disturbance: added to each imagined observation (horizon, batch, observation_size), normalised, by models whose
-            state holds it.
     """
     state, states, steps = start, [start], []
-    for step_noise, step_disturbance in zip(noise, disturbance, strict=True):
+    for step_noise in noise:
         features = model.policy.features(state)
         action, spread = explorer.act(model.policy.output(features), features, step_noise)
-        state, reward, continues = model.dream(state, action, step_disturbance)
+        state, reward, continues = model.dream(state, action)
         states.append(state)
         steps.append((action, spread, reward, continues))
     return Rollout(torch.stack(states), *(torch.stack(parts) for parts in zip(*steps, strict=True)))

@@ -15,9 +15,6 @@ from nmbrl.train.models.gru import Gru
 from nmbrl.train.models.rssm import Rssm
 from nmbrl.train.models.trainable import Scales, TrainableModel
 
-# Share by which the running error of the model's predictions follows that of the newest batch.
-ERROR_RATE = 0.02
-
 Batch = Mapping[str, Array]
 
 
@@ -69,7 +66,6 @@ class Learner:
         }
         self.scales: Scales | None = None
         self._mean, self._std = torch.zeros(task.observation_size), torch.ones(task.observation_size)
-        self._error = torch.zeros(task.observation_size)
         self._return_scale = torch.zeros(())
         self.updates = 0
 
@@ -142,7 +138,6 @@ class Learner:
         tensors = {
             **{f"scales.{name}": tensor for name, tensor in self.scales.to_tensors().items()},
             "return_scale": self._return_scale,
-            "error": self._error,
             "generator": self.generator.get_state(),
             "updates": torch.tensor(self.updates),
         }
@@ -171,7 +166,6 @@ class Learner:
                     moments.setdefault(int(index), {})[moment] = tensor
                 optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
             self.generator.set_state(state["generator"])
-            self._error = state["error"].clone()
             self._return_scale, self.updates = state["return_scale"].clone(), int(state["updates"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -202,7 +196,6 @@ class Learner:
         total = sum((weights.get(name, 1.0) * part for name, part in loss.parts.items()), torch.zeros(()))
         metrics |= {f"model/{name}": part for name, part in loss.parts.items()} | loss.metrics
         metrics["model/gradient"] = self._step("model", self._world, total, 10.0)
-        self._error.lerp_(loss.errors, ERROR_RATE)
         chosen = torch.randint(len(loss.states), (self.config.starts,), generator=self.generator)
         return loss.states[chosen]
 
@@ -210,14 +203,10 @@ class Learner:
         """Imagine from `start`, then one step on the policy and one on the value."""
         config = self.config
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
-        shape = config.horizon, len(start), self.task.observation_size
-        disturbance = torch.zeros(shape)
-        if config.disturbance:
-            disturbance = config.disturbance * self._error * torch.randn(shape, generator=self.generator)
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
-            rollout = self._imagine(start, noise, disturbance)
-            values = self.slow_critic(rollout.states).squeeze(-1)
+            rollout = self._imagine(start, noise)
+            values = self.slow_critic(rollout.states).squeeze(-1).clamp(*self._value_bounds())
         _require(self._world, True)
         discounts = config.discount * rollout.continues
         returns = lambda_returns(rollout.rewards, discounts, values, config.trace)
@@ -238,6 +227,14 @@ class Learner:
         metrics["critic/gradient"] = self._step("critic", self._critic, critic_loss, 10.0)
         metrics["critic/return"] = (targets * unit).mean()
         metrics["actor/return_scale"] = self._return_scale
+
+    def _value_bounds(self) -> tuple[float, float]:
+        """No policy earns less or more: the policy would otherwise look for states whose value is overestimated."""
+        assert self.scales is not None
+        low, high = self.scales.reward_low, self.scales.reward_high
+        if self.terminates:
+            low, high = min(low, 0.0), max(high, 0.0)
+        return low / (1 - self.config.discount), high / (1 - self.config.discount)
 
     def _actor_loss(self, rollout: Rollout, returns: Tensor, values: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
         """What the policy minimises, by dynamics gradients (box) or REINFORCE (discrete), and its mean entropy."""

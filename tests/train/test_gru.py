@@ -96,7 +96,6 @@ def test_fast_imagination_equals_autograd(terminates):
     nn.init.normal_(explorer.spread.weight)
     start = torch.randn(7, 11, dtype=torch.float64)
     noise = torch.randn(5, 7, 2, dtype=torch.float64)
-    disturbance = 0.1 * torch.randn(5, 7, 3, dtype=torch.float64)
     trained = [*model.policy.parameters(), *explorer.parameters()]
     weights = {
         name: torch.randn(5 + (name == "states"), 7, dtype=torch.float64) for name in ("states", "spread", "r", "c")
@@ -110,8 +109,8 @@ def test_fast_imagination_equals_autograd(terminates):
         return torch.autograd.grad(loss, trained)
 
     expected, actual = (
-        roll_out(model, explorer, start, noise, disturbance),
-        model.imagination(explorer)(start, noise, disturbance),
+        roll_out(model, explorer, start, noise),
+        model.imagination(explorer)(start, noise),
     )
     for field in ("states", "actions", "spread", "rewards", "continues"):
         torch.testing.assert_close(getattr(actual, field), getattr(expected, field), rtol=1e-10, atol=1e-10)

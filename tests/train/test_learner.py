@@ -108,3 +108,16 @@ def test_learning_rates_fall_to_their_share_and_stay():
         learner._set_rates()
         rates.append(learner._optimisers["actor"].param_groups[0]["lr"])
     np.testing.assert_allclose(rates, [1, 1, 0.55, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("task", [BOX, DISCRETE], ids=["box", "discrete"])
+def test_no_imagined_return_exceeds_what_the_rewards_allow(task, sign):
+    learner = make_learner(task, False)
+    # A value that promises far more, or less, than any policy can earn.
+    with torch.no_grad():
+        learner.slow_critic.output.bias.fill_(sign * 1e3)
+    promised = learner.update(make_batch(task, 0, False))["critic/return"]
+    assert learner.scales is not None
+    worst, best = (r / (1 - CONFIG.discount) for r in (learner.scales.reward_low, learner.scales.reward_high))
+    assert worst <= promised <= best

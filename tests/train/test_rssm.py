@@ -116,7 +116,7 @@ def test_a_categorical_latent_is_deployed_by_its_mode_and_learns_through_its_pro
     assert torch.equal(mode.argmax(-1), logits.view(3, 4, 5).argmax(-1)) and (mode.sum(-1) == 1).all()
     state = torch.randn(3, 36)
     action = torch.randn(3, 2, requires_grad=True)
-    following, reward, _ = model.dream(state, action, torch.zeros(3, 2))
+    following, reward, _ = model.dream(state, action)
     imagined = model.imagine(*state.split([16, 20], 1), action)
     torch.testing.assert_close(following, torch.cat(imagined[:2], 1), atol=1e-6, rtol=0)
     torch.testing.assert_close(reward, imagined[2][:, 0].clamp(*model.reward_bounds), atol=1e-6, rtol=1e-5)

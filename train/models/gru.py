@@ -113,14 +113,13 @@ class Gru(TrainableModel):
         self.critic.output.scale = reward / (1 - self.interface.discount)
         self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
 
-    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Imagine one decision within the bounds of what was seen; see `TrainableModel.dream`."""
-        state, reward, continues = super().dream(state, action, disturbance)
-        size = disturbance.shape[-1]
-        x = state[..., :size] + disturbance
+        state, reward, continues = super().dream(state, action)
         if self.bounds is not None:
-            x = x.clamp(*self.bounds)
-        return torch.cat([x, state[..., size:]], -1), reward.clamp(*self.reward_bounds), continues
+            size = len(self.bounds[0])
+            state = torch.cat([state[..., :size].clamp(*self.bounds), state[..., size:]], -1)
+        return state, reward.clamp(*self.reward_bounds), continues
 
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
         """Teacher-forced error of one-step predictions; see `TrainableModel.loss`."""
@@ -145,9 +144,7 @@ class Gru(TrainableModel):
         states = torch.cat([observations, hidden], -1).detach().flatten(0, 1)
         if self.interface.terminates:
             states = states[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
-        by_dimension = mean_error[:size].detach()
-        errors = by_dimension.sqrt() * scale[:size]
-        return ModelLoss(losses, states, errors, {"model/dimension_error": by_dimension})
+        return ModelLoss(losses, states, {"model/dimension_error": mean_error[:size].detach()})
 
     def imagination(self, explorer: Explorer) -> Imagination:
         """Return what imagines with this model; see `TrainableModel.imagination`."""

@@ -37,19 +37,19 @@ class FastImagination:
         self._weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
         self._tape: _Tape | None = None
 
-    def __call__(self, start: Tensor, noise: Tensor, disturbance: Tensor) -> Rollout:
+    def __call__(self, start: Tensor, noise: Tensor) -> Rollout:
         """Imagine; see `nmbrl.train.imagination.roll_out`."""
         if self._tape is None or self._tape.noise.shape != noise.shape or self._tape.noise.dtype != noise.dtype:
             self._tape = _Tape(self.model, self.explorer, noise)
-        return Rollout(*_Imagination.apply(self._tape, start, noise, disturbance, *self._weights))
+        return Rollout(*_Imagination.apply(self._tape, start, noise, *self._weights))
 
 
 class _Imagination(torch.autograd.Function):
-    """(tape, start, noise, disturbance, policy weights) -> the fields of a `Rollout`."""
+    """(tape, start, noise, policy weights) -> the fields of a `Rollout`."""
 
     @staticmethod
-    def forward(ctx: Any, tape: _Tape, start: Tensor, noise: Tensor, disturbance: Tensor, *weights: Tensor) -> Any:
-        tape.begin(start, noise, disturbance)
+    def forward(ctx: Any, tape: _Tape, start: Tensor, noise: Tensor, *weights: Tensor) -> Any:
+        tape.begin(start, noise)
         for step in tape.steps:
             tape.act(step)
             tape.dream(step)
@@ -70,7 +70,7 @@ class _Imagination(torch.autograd.Function):
         into_next = into_states[-1]
         for step, into_state in zip(reversed(tape.steps), into_states[-2::-1], strict=True):
             into_next = tape.step_backward(step, into_next).add_(into_state)
-        return None, into_next, None, None, *tape.weight_gradients()
+        return None, into_next, None, *tape.weight_gradients()
 
 
 class _Layer:
@@ -163,13 +163,12 @@ class _Tape:
             return torch.ones_like(self.rewards)
         return torch.sigmoid(self.predictions[..., self.x + 1])
 
-    def begin(self, start: Tensor, noise: Tensor, disturbance: Tensor) -> None:
+    def begin(self, start: Tensor, noise: Tensor) -> None:
         """Take the start, and the weights as they are now."""
         model = self.model
         self.generation += 1
         self.states[0].copy_(start)
         self.noise.copy_(noise)
-        self.disturbance = disturbance.unbind()
         output, spread, predict = model.policy.output, self.explorer.spread, model.head.output
         # Mean and spread are one layer here; the head's scale is folded.
         self.output_weight = torch.cat([output.weight.detach(), spread.weight.detach()])
@@ -206,7 +205,7 @@ class _Tape:
         torch.lerp(step.candidate, step.hidden, step.update, out=step.next_hidden)
         hidden = self.head.forward(step.index, step.joint)
         torch.addmm(self.head_bias, hidden, self.head_transposed, out=step.prediction)
-        torch.add(step.x, step.delta, out=step.next_x).add_(self.disturbance[step.index])
+        torch.add(step.x, step.delta, out=step.next_x)
         if self.model.bounds is not None:
             torch.clamp(step.next_x, *self.model.bounds, out=step.next_x)
 

@@ -143,9 +143,9 @@ class Rssm(TrainableModel):
             if self.interface.terminates:
                 start = start[torch.cat([torch.ones_like(valid[:, :1]), valid * continues], 1).flatten() > 0]
             metrics = {"model/kl": mean(dynamics, seen)[0], "model/dimension_error": dimension_error}
-        return ModelLoss(losses, start, dimension_error.sqrt(), metrics)
+        return ModelLoss(losses, start, metrics)
 
-    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Imagine one decision with a reward within the bounds of what was seen; see `TrainableModel.dream`.
 
         Gradients pass through the mode of a categorical latent to its probabilities.

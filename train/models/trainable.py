@@ -58,13 +58,11 @@ class ModelLoss:
     Attributes:
         parts: scalars to minimise, by name (``observation``, ``reward``, ...); the learner weighs and adds them.
         states: flat states (samples, state_size) inferred on the way, detached: where imagination may start.
-        errors: root mean square error of one-step predictions of the normalised observation (observation_size,).
         metrics: what to log, by name.
     """
 
     parts: dict[str, Tensor]
     states: Tensor
-    errors: Tensor
     metrics: dict[str, Tensor]
 
 
@@ -100,11 +98,8 @@ class TrainableModel(DeployedModel):
         """Return what imagines; see `roll_out`, which architectures may do faster."""
         return functools.partial(roll_out, self, explorer)
 
-    def dream(self, state: Tensor, action: Tensor, disturbance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,).
-
-        Models whose state holds the observation add `disturbance` (batch, observation_size) to it.
-        """
+    def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Imagine one decision: flat next state (batch, state_size), reward (batch,), continue probability (batch,)."""
         outputs = self.imagine(*state.split([segment.size for segment in self.interface.state], -1), action)
         segments = len(self.interface.state)
         reward = outputs[segments].squeeze(-1)
