@@ -36,7 +36,7 @@ class PlannerOptions(Frozen):
     std_start: float = Field(default=0.5, gt=0)
     std_floor: float = Field(default=0.05, ge=0)
     correlation: float = Field(default=0.5, ge=0, lt=1)
-    margin: float = Field(default=0.0, ge=0)
+    margin: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> "PlannerOptions":
