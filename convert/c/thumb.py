@@ -1,7 +1,7 @@
 """A linked Thumb program taken apart: its functions, their stack frames, whom they call.
 
 Instruction encodings: Armv8-M Architecture Reference Manual (Arm DDI 0553), section C2.4. Frames come from the section
-``.stack_sizes``, which clang writes with ``-fstack-size-section`` (the numbers of ``-fstack-usage``), and from the first
+``.stack_sizes``, which clang writes with ``-fstack-size-section`` (what ``-fstack-usage`` prints), and from the first
 instructions of functions in assembly.
 """
 
