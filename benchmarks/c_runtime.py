@@ -1,12 +1,18 @@
-"""Benchmarks of the C runtime, written to docs/c-runtime.json: ``python benchmarks/c_runtime.py RUN``."""
+"""Benchmarks of the C runtime on a run: JSON in benchmarks/results, tables in docs/.
+
+python benchmarks/c_runtime.py examples/cartpole-swingup
+"""
 
 import json
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 from c_boards import BOARDS, measure_board
-from c_host import compare_decisions, compare_instructions
+from c_host import SEARCH, compare_decisions, compare_returns
+from c_instructions import compare_instructions
+from c_page import page
 
 from nmbrl.convert import onnx, tflite
 from nmbrl.convert.c.bundle import convert_bundle
@@ -14,7 +20,10 @@ from nmbrl.runtime.command import reports_errors
 from nmbrl.targets.files import write_text
 from nmbrl.train.run import open_run
 
-RESULT = Path(__file__).parents[1] / "docs" / "c-runtime.json"
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "c-runtime.json"
+PACKAGES = ("ziglang", "tflite-micro", "onnxruntime", "torch")
+PAGE = ROOT / "docs" / "c-figures.md"
 
 
 @click.command()
@@ -36,10 +45,20 @@ def main(run: Path, out: Path) -> None:
         boards = {}
         for name in BOARDS:
             click.echo(f"{name}: instructions")
-            boards[name] = measure_board(name, work / "c")
-    result = {"memory": bundle.measured["memory"], "decisions": decisions, "inference": inference, "boards": boards}
+            boards[name] = measure_board(name, work / "c", work / "tflite", SEARCH)
+        click.echo("host: returns")
+        returns = compare_returns(run, work / "c")
+    result = {
+        "memory": bundle.measured["memory"],
+        "decisions": decisions,
+        "inference": inference,
+        "boards": boards,
+        "returns": returns,
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, json.dumps(result, indent=2) + "\n")
-    click.echo(json.dumps(result, indent=2))
+    write_text(PAGE, page(result))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from nmbrl.convert.c.boundary import MAX_BATCH, Sources
+from nmbrl.convert.c.device import device_sizes
 from nmbrl.convert.c.steps import Add, Dense, Map, Multiply, Softmax, Step
 from nmbrl.targets.c import CExecutor
 
-# The search of the issue's bar: a population of 32, of which 8 elites are kept from iteration to iteration.
+# The usual search: a population of 32, of which 8 elites are kept from iteration to iteration.
 SEARCH = {"samples": 24, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 4, "temperature": 0.5,
           "std_start": 0.5, "std_floor": 0.05, "correlation": 0.5, "margin": 0.0}  # fmt: skip
 
@@ -15,13 +16,17 @@ SEARCH = {"samples": 24, "horizon": 6, "iterations": 3, "elites": 8, "policy_sam
 def footprint(sources: Sources, executor: CExecutor) -> dict[str, dict[str, Any]]:
     """Return amounts by name, each with its unit.
 
-    Code is not among them: it depends on core and compiler, and the firmware's build prints it.
+    Code, variables and stack depend on core and compiler: they are those of `nmbrl.convert.c.device`.
     """
     constants = sources.printer.constants.bytes
     amounts = {f"flash, {purpose}": (size, "bytes") for purpose, size in constants.items()}
     amounts["RAM, scratch"] = sources.printer.scratch * MAX_BATCH, "bytes"
     planner = executor.open_planner("cem", SEARCH)
     amounts["RAM, planner (24 samples, horizon 6, 8 elites)"] = planner.size, "bytes"
+    for core, size in device_sizes(executor.sources).items():
+        amounts[f"flash, code ({core})"] = size.code, "bytes"
+        amounts[f"RAM, scratch and work areas of kernels ({core})"] = size.variables, "bytes"
+        amounts[f"RAM, stack of a call at most ({core})"] = size.stack, "bytes"
     macs = {name: lowered.macs for name, lowered in sources.lowered.items()}
     work = {name: operations(lowered.steps) for name, lowered in sources.lowered.items()}
     amounts["MACs of a decision (CEM, 3 iterations)"] = decision(macs), "MACs"

@@ -113,21 +113,44 @@ static void add_up(const nmbrl_dense_layer *l) {
     }
 }
 
-/* Requantises one sample; `sum` is its first pair of sums, and the next one lies a tile further. */
-__attribute__((noinline)) static void finish(const nmbrl_dense_layer *l, const int32_t *sum, int8_t *y) {
+/* Requantises four rows of one sample; `pairs`: offsets of the two pairs of sums. */
+static inline __attribute__((always_inline)) void finish_four(const int32_t *sum, uint64x2_t pairs, int32x4_t bias,
+                                                              int32x4_t multiplier, int32x4_t shift, int32_t zero_point,
+                                                              int32x4_t low, int32x4_t high, mve_pred16_t inside,
+                                                              int8_t *y) {
+    const int32x4_t both = vreinterpretq_s32_s64(vldrdq_gather_offset_s64((const int64_t *)(const void *)sum, pairs));
+    const int32x4_t scaled = vqrdmulhq_s32(vaddq_s32(both, bias), multiplier);
+    vstrbq_p_s32(y, nmbrl_limit(nmbrl_shift_lanes(scaled, shift), zero_point, low, high), inside);
+}
+
+/* Requantises a tile: what belongs to rows is loaded once for all its samples. */
+__attribute__((noinline)) static void finish(const nmbrl_dense_layer *l, int8_t *y, size_t y_stride) {
     const int32x4_t low = vdupq_n_s32(l->low), high = vdupq_n_s32(l->high);
     const uint64x2_t pairs = vreinterpretq_u64_u32(vsetq_lane_u32(8 * TILE, vdupq_n_u32(0), 2));
-    const int32_t *bias = l->bias, *multiplier = l->multiplier;
+    const int32_t *sum = sums, *bias = l->bias, *multiplier = l->multiplier;
     const int8_t *shift = l->shift;
     const int32_t zero_point = l->zero_point;
-    int32_t left = l->rows;
-    for (; left > 0; left -= 4, sum += 4 * TILE, bias += 4, multiplier += 4, shift += 4, y += 4) {
-        const mve_pred16_t inside = vctp32q((uint32_t)left);
-        const int32x4_t both = vreinterpretq_s32_s64(vldrdq_gather_offset_s64((const int64_t *)(const void *)sum, pairs));
-        const int32x4_t total = vaddq_s32(both, vldrwq_z_s32(bias, inside));
-        const int32x4_t scaled = vqrdmulhq_s32(total, vldrwq_z_s32(multiplier, inside));
-        const int32x4_t moved = nmbrl_shift_lanes(scaled, vldrbq_z_s32(shift, inside));
-        vstrbq_p_s32(y, nmbrl_limit(moved, zero_point, low, high), inside);
+    int8_t *const second = y + y_stride, *const third = second + y_stride, *const fourth = third + y_stride;
+    const int32_t rows = l->rows;
+    for (int32_t row = 0; row < rows; row += 4, sum += 4 * TILE) {
+        const mve_pred16_t inside = vctp32q((uint32_t)(rows - row));
+        const int32x4_t b = vldrwq_z_s32(bias + row, inside), m = vldrwq_z_s32(multiplier + row, inside);
+        const int32x4_t s = vldrbq_z_s32(shift + row, inside);
+        finish_four(sum, pairs, b, m, s, zero_point, low, high, inside, y + row);
+        finish_four(sum + 2, pairs, b, m, s, zero_point, low, high, inside, second + row);
+        finish_four(sum + 4, pairs, b, m, s, zero_point, low, high, inside, third + row);
+        finish_four(sum + 6, pairs, b, m, s, zero_point, low, high, inside, fourth + row);
+    }
+}
+
+/* The same of one sample of a tile that is not full. */
+__attribute__((noinline)) static void finish_one(const nmbrl_dense_layer *l, const int32_t *sum, int8_t *y) {
+    const int32x4_t low = vdupq_n_s32(l->low), high = vdupq_n_s32(l->high);
+    const uint64x2_t pairs = vreinterpretq_u64_u32(vsetq_lane_u32(8 * TILE, vdupq_n_u32(0), 2));
+    for (int32_t row = 0; row < l->rows; row += 4, sum += 4 * TILE) {
+        const mve_pred16_t inside = vctp32q((uint32_t)(l->rows - row));
+        finish_four(sum, pairs, vldrwq_z_s32(l->bias + row, inside), vldrwq_z_s32(l->multiplier + row, inside),
+                    vldrbq_z_s32(l->shift + row, inside), l->zero_point, low, high, inside, y + row);
     }
 }
 
@@ -141,7 +164,11 @@ void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_strid
         const size_t samples = n - done < TILE ? n - done : TILE;
         arrange_inputs(x + done * x_stride, x_stride, layer->columns, samples);
         add_up(layer);
-        for (size_t s = 0; s < samples; ++s) finish(layer, sums + 2 * s, y + (done + s) * y_stride);
+        if (samples == TILE) {
+            finish(layer, y + done * y_stride, y_stride);
+        } else {
+            for (size_t s = 0; s < samples; ++s) finish_one(layer, sums + 2 * s, y + (done + s) * y_stride);
+        }
     }
     if (layer->table) nmbrl_map(layer->table, layer->rows, y, y_stride, y, y_stride, n);
 }
