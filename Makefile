@@ -36,6 +36,7 @@ test: lint types
 # Trainings that are finished are kept: remove benchmarks/results to measure anew.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/learning_curves.py
+	$(BIN)/python benchmarks/planners.py
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
 
 clean:

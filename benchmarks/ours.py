@@ -10,6 +10,27 @@ from typing import Any
 from nmbrl.targets import NmbrlError
 
 
+def train(preset: str, seed: int, frames: int, run: Path, *settings: str) -> None:
+    """Call `nmbrl-train`, which goes on with a training that was broken off and leaves a finished one as it is.
+
+    Args:
+        preset: of `nmbrl-train`.
+        seed: of the training.
+        frames: physics steps to train for.
+        run: directory of the run.
+        *settings: ``name=value``, over the preset's.
+
+    Raises:
+        NmbrlError: if the training fails.
+    """
+    command = [str(Path(sys.executable).parent / "nmbrl-train"), "--preset", preset, "--seed", str(seed)]
+    command += ["--frames", str(frames), "--out", str(run), "--resume"]
+    for setting in settings:
+        command += ["--set", setting]
+    if subprocess.run(command).returncode != 0:
+        raise NmbrlError(f"{' '.join(command)} failed")
+
+
 def train_ours(preset: str, seed: int, frames: int, every: int, episodes: int, run: Path) -> dict[str, Any]:
     """Train, or go on with a training that was broken off.
 
@@ -27,11 +48,7 @@ def train_ours(preset: str, seed: int, frames: int, every: int, episodes: int, r
     Raises:
         NmbrlError: if the training fails.
     """
-    command = [str(Path(sys.executable).parent / "nmbrl-train"), "--preset", preset, "--seed", str(seed)]
-    command += ["--frames", str(frames), "--out", str(run), "--resume"]
-    command += ["--set", f"evaluation.interval={every}", "--set", f"evaluation.episodes={episodes}"]
-    if subprocess.run(command).returncode != 0:
-        raise NmbrlError(f"{' '.join(command)} failed")
+    train(preset, seed, frames, run, f"evaluation.interval={every}", f"evaluation.episodes={episodes}")
     return read_metrics((run / "metrics.jsonl").read_text().splitlines())
 
 

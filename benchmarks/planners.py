@@ -2,6 +2,8 @@
 
 Conditions: the finished model, the model after a third of the training, and the finished model on a plant that changed
 under it (pole 30 % longer, cart 50 % heavier, actions one decision late).
+
+    python benchmarks/planners.py    # trains what is missing in runs/planners, then measures
 """
 
 import json
@@ -11,13 +13,15 @@ from typing import Any
 
 import click
 import numpy as np
+from ours import train
 
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.evaluation import Evaluation, evaluate
 from nmbrl.runtime.perturbation import parse_perturbation
 from nmbrl.runtime.progress import episode_progress
-from nmbrl.targets import NmbrlError, load
+from nmbrl.targets import load
 from nmbrl.targets.files import write_text
+from nmbrl.train.presets import DEFAULT, PRESETS
 
 PLANNERS = ("policy", "cem", "mppi")
 # Name, which of the two models, change to the plant.
@@ -30,6 +34,9 @@ CONDITIONS = (
 )
 STARTS = ("native", "varied")
 RESAMPLES = 10_000
+ROOT = Path(__file__).parents[1]
+RUNS = Path("runs/planners")
+FRAMES = {"finished": PRESETS[DEFAULT]["frames"], "early": PRESETS[DEFAULT]["frames"] // 3}
 
 
 def hierarchical_interval(differences: np.ndarray) -> list[float]:
@@ -54,7 +61,7 @@ def compare(name: str, models: Sequence[Path], change: str, episodes: int, seed:
     """Measure every planner on every model in one condition."""
     found: dict[str, list[Evaluation]] = {planner: [] for planner in PLANNERS}
     for model in models:
-        executor = load(model)
+        executor = load(ROOT / model)
         try:
             for planner in PLANNERS:
                 click.echo(f"{name}: {model}, {planner}", err=True)
@@ -128,29 +135,27 @@ def bracketed(mean: float, interval: Sequence[float], sign: str = "") -> str:
 
 
 @click.command()
-@click.option("--finished", type=click.Path(path_type=Path), multiple=True, required=True, help="Run; one a seed.")
-@click.option("--early", type=click.Path(path_type=Path), multiple=True, required=True, help="Run; one a seed.")
+@click.option("--train", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True, help="Training seeds.")
 @click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/planners"), show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "docs" / "planners", show_default=True)
 @reports_errors
-def main(finished: tuple[Path, ...], early: tuple[Path, ...], episodes: int, seed: int, out: Path) -> None:
+def main(seeds: tuple[int, ...], episodes: int, seed: int, out: Path) -> None:
     """Write OUT.md and OUT.json: policy, CEM and MPPI on finished runs and on runs of a third of the training."""
-    if len(finished) != len(early):
-        raise NmbrlError(f"{len(finished)} finished and {len(early)} early runs; give one of each for every seed")
-    models = {"finished": finished, "early": early}
+    models = {which: [RUNS / f"{which}-{number}" for number in seeds] for which in FRAMES}
+    for which, runs in models.items():
+        for number, run in zip(seeds, runs, strict=True):
+            train(DEFAULT, number, FRAMES[which], ROOT / run)
     rows = [compare(name, models[which], change, episodes, seed) for name, which, change in CONDITIONS]
-    runs = " ".join([*(f"--finished {path}" for path in finished), *(f"--early {path}" for path in early)])
-    executor = load(finished[0])
+    options = " ".join([*(f"--train {number}" for number in seeds), f"--episodes {episodes} --seed {seed}"])
     result = {
-        "command": f"python benchmarks/planners.py {runs} --episodes {episodes} --seed {seed}",
-        "env": executor.interface.task.env,
+        "command": f"python benchmarks/planners.py {options}",
+        "env": PRESETS[DEFAULT]["env"],
         "episodes": episodes,
-        "finished": [str(path) for path in finished],
-        "early": [str(path) for path in early],
+        **{which: [str(run) for run in runs] for which, runs in models.items()},
+        "frames": FRAMES,
         "rows": rows,
     }
-    executor.close()
     write_text(out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
     write_text(out.with_suffix(".md"), markdown(result))
     click.echo(markdown(result))
