@@ -37,6 +37,24 @@ def memory_flags(options: dict[str, Any]) -> tuple[str, ...]:
     return tuple(f"-DNMBRL_MAX_{name}={size}" for name, size in sizes.items())
 
 
+def model_calls(method: str, options: dict[str, Any], warm: bool = True) -> dict[str, int]:
+    """Return how often a decision calls each function of the model for one sample.
+
+    Args:
+        method: name in `METHODS`.
+        options: fields of `Options`.
+        warm: whether a plan of the decision before is shifted, which is not so in an episode's first decision.
+    """
+    if method == "policy":
+        return {"act": 1}
+    rollouts, horizon = options["samples"], options["horizon"]
+    if method == "shooting":
+        return {"imagine": rollouts * horizon, "value": rollouts}
+    # The plan in the middle is imagined at the end; of the shifted plan the last decision is the policy's.
+    rollouts = rollouts * options["iterations"] + 1
+    return {"imagine": rollouts * horizon, "act": options["policy_samples"] * horizon + warm, "value": rollouts}
+
+
 class CPlanner:
     """One ``nmbrl_planner`` and its memory.
 

@@ -7,10 +7,11 @@ from nmbrl.convert.c.boundary import MAX_BATCH, Sources
 from nmbrl.convert.c.device import device_sizes
 from nmbrl.convert.c.steps import Add, Dense, Map, Multiply, Softmax, Step
 from nmbrl.targets.c import CExecutor
+from nmbrl.targets.c_planner import model_calls
 
 # The usual search: a population of 32, of which 8 elites are kept from iteration to iteration.
-SEARCH = {"samples": 24, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 4, "temperature": 0.5,
-          "std_start": 0.5, "std_floor": 0.05, "correlation": 0.5, "margin": 0.0}  # fmt: skip
+SEARCH: dict[str, Any] = {"samples": 24, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 4,
+          "temperature": 0.5, "std_start": 0.5, "std_floor": 0.05, "correlation": 0.5, "margin": 0.0}  # fmt: skip
 
 
 def footprint(sources: Sources, executor: CExecutor) -> dict[str, dict[str, Any]]:
@@ -35,18 +36,9 @@ def footprint(sources: Sources, executor: CExecutor) -> dict[str, dict[str, Any]
 
 
 def decision(cost: dict[str, int]) -> int:
-    """Return the cost of observing and deciding with the search `SEARCH`, given that of a call of each function.
-
-    The shifted plan of the decision before follows the policy once; the plan in the middle is imagined at the end.
-    """
-    rollouts = SEARCH["samples"] * SEARCH["iterations"] + 1
-    calls = {
-        "observe": 1,
-        "imagine": rollouts * SEARCH["horizon"],
-        "act": SEARCH["policy_samples"] * SEARCH["horizon"] + 1,
-        "value": rollouts,
-    }
-    return int(sum(count * cost.get(function, 0) for function, count in calls.items()))
+    """Return the cost of observing and deciding with the search `SEARCH`, given that of a call of each function."""
+    calls = {"observe": 1, **model_calls("cem", SEARCH)}
+    return sum(count * cost.get(function, 0) for function, count in calls.items())
 
 
 # Operations of an element: multiply and add of a MAC; to rescale: bias, product, two roundings and shifts, zero point,

@@ -6,7 +6,7 @@ import numpy as np
 
 from nmbrl.runtime.planners.base import Planner, PlannerOptions
 from nmbrl.targets.c import CExecutor
-from nmbrl.targets.c_planner import CPlanner
+from nmbrl.targets.c_planner import CPlanner, model_calls
 from nmbrl.targets.interface import Array
 
 
@@ -23,6 +23,8 @@ class Native(Planner):
         super().__init__(executor, options)
         self._open = lambda: executor.open_planner(method, self.options.model_dump())
         self._quantise = executor.quantise_state
+        self._calls = {warm: model_calls(method, self.options.model_dump(), warm) for warm in (False, True)}
+        self._warm = False
         self._open()  # so that options out of range show now
         self._lanes: list[CPlanner] = []
 
@@ -30,6 +32,7 @@ class Native(Planner):
         """See `Planner.reset`."""
         super().reset(seeds)
         self._lanes = [self._open() for _ in seeds]
+        self._warm = False
         for lane, seed in zip(self._lanes, seeds, strict=True):
             lane.reset(seed)
 
@@ -44,4 +47,7 @@ class Native(Planner):
         for lane, belief in zip(self._lanes, self._quantise(state), strict=True):
             lane.belief[:] = belief
             actions.append(lane.plan())
+        for function, calls in self._calls[self._warm].items():
+            self.executor.counts[function] += calls * len(state)
+        self._warm = True
         return np.stack(actions)

@@ -41,6 +41,22 @@ def test_c_and_numpy_choose_the_same_actions(small_c, method, options):
     assert len(seen) > 1
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=["usual", "least", "greedy"])
+@pytest.mark.parametrize("method", ["policy", "shooting", "cem", "mppi"])
+def test_c_counts_the_calls_that_numpy_makes(small_c, method, options):
+    counted = []
+    for kind in (Native, DevicePlanner):
+        executor = load(small_c[0])
+        planner = kind(executor, method, options)
+        planner.reset([3, 5])
+        state = executor.reset(2)
+        executor.counts.clear()
+        for _ in range(3):
+            planner.decide(state)
+        counted.append(dict(executor.counts))
+    assert counted[0] == counted[1]
+
+
 def test_a_c_bundle_plans_in_c(small_c):
     planner = make_planner("cem", load(small_c[0]), samples=8, horizon=2, iterations=1, elites=2, policy_samples=1)
     assert isinstance(planner, Native)
