@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmbrl.runtime.planners import Native, PlannerOptions, make_planner
+from nmbrl.runtime.planners import Native, PlannerOptions, Policy, make_planner
 from nmbrl.runtime.planners.device import DevicePlanner
 from nmbrl.runtime.planners.device_math import exp, gumbel, log, normal, philox, uniform
 from nmbrl.targets.compiler import build_library
@@ -16,7 +16,7 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 
 OPTIONS = (
-    PlannerOptions(samples=24, horizon=6, iterations=3, elites=8, policy_samples=4),
+    PlannerOptions(samples=24, horizon=6, iterations=3, elites=8, policy_samples=4, margin=0.0),
     PlannerOptions(samples=7, horizon=1, iterations=1, elites=3, policy_samples=2, margin=0.5, correlation=0.0),
     PlannerOptions(samples=30, horizon=5, iterations=2, elites=1, policy_samples=1, temperature=0.1, std_floor=0.0),
 )
@@ -45,9 +45,12 @@ def test_c_and_numpy_choose_the_same_actions(small_c, method, options):
 @pytest.mark.parametrize("method", ["policy", "shooting", "cem", "mppi"])
 def test_c_counts_the_calls_that_numpy_makes(small_c, method, options):
     counted = []
-    for kind in (Native, DevicePlanner):
+    for native in (True, False):
         executor = load(small_c[0])
-        planner = kind(executor, method, options)
+        if native:
+            planner = Native(executor, method, options)
+        else:
+            planner = Policy(executor) if method == "policy" else DevicePlanner(executor, method, options)
         planner.reset([3, 5])
         state = executor.reset(2)
         executor.counts.clear()
