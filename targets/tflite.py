@@ -1,4 +1,4 @@
-"""Running an int8 TFLite bundle in TensorFlow Lite Micro or in tflite-runtime."""
+"""Running an integer TFLite bundle in TensorFlow Lite Micro or in tflite-runtime."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -14,7 +14,7 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
 from nmbrl.targets.tflite_batch import activation_bytes, set_batch
 
-Int8 = NDArray[np.int8]
+Integers = NDArray[np.signedinteger[Any]]
 # Samples that one invocation evaluates at most, and batch sizes whose interpreters are kept at once.
 LARGEST_BATCH = 64
 KEPT = 8
@@ -22,16 +22,17 @@ KEPT = 8
 ARENA_OVERHEAD = 1 << 17
 
 
-def quantise(values: Array, tensor: Tensor) -> Int8:
-    """Map real values to int8 as TFLite's QUANTIZE does: round half away from zero, add the zero point, saturate."""
+def quantise(values: Array, tensor: Tensor) -> Integers:
+    """Map real values to integers as TFLite's QUANTIZE does: round half away from zero, add zero point, saturate."""
     scale, zero_point = _parameters(tensor)
     steps = values / np.float32(scale)
     rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps))
-    return np.clip(rounded + zero_point, -128, 127).astype(np.int8)
+    bounds = np.iinfo(tensor.dtype)
+    return np.clip(rounded + zero_point, bounds.min, bounds.max).astype(tensor.dtype)
 
 
-def dequantise(values: Int8, tensor: Tensor) -> Array:
-    """Map int8 to real values as TFLite's DEQUANTIZE does: ``float(double(scale) * (q - zero_point))``."""
+def dequantise(values: Integers, tensor: Tensor) -> Array:
+    """Map integers to real values as TFLite's DEQUANTIZE does: ``float(double(scale) * (q - zero_point))``."""
     scale, zero_point = _parameters(tensor)
     return (np.float64(np.float32(scale)) * (values.astype(np.int32) - zero_point)).astype(np.float32)
 
@@ -55,7 +56,7 @@ class Model(ABC):
         self._outputs = outputs
         self._opened: dict[int, Any] = {}
 
-    def run(self, inputs: list[Int8]) -> list[Int8]:
+    def run(self, inputs: list[Integers]) -> list[Integers]:
         """Evaluate arrays (batch, size) in the order of the model's inputs; give its outputs likewise."""
         batch = len(inputs[0])
         parts = [
@@ -78,7 +79,7 @@ class Model(ABC):
     def _open(self, content: bytes) -> Any: ...
 
     @abstractmethod
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]: ...
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]: ...
 
 
 class TflmModel(Model):
@@ -87,7 +88,7 @@ class TflmModel(Model):
     def _open(self, content: bytes) -> Any:
         return tflm.Interpreter.from_bytes(content, arena_size=activation_bytes(content) + ARENA_OVERHEAD)
 
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]:
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]:
         for index, values in enumerate(inputs):
             interpreter.set_input(values, index)
         interpreter.invoke()
@@ -103,11 +104,15 @@ class TfliteRuntimeModel(Model):
             num_threads=1,
             experimental_op_resolver_type=tflite_runtime.OpResolverType.BUILTIN_REF,
         )
-        interpreter.allocate_tensors()
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise NmbrlError(f"tflite-runtime lacks a kernel that the model needs, use tflm ({reason})") from error
         inputs = [entry["index"] for entry in interpreter.get_input_details()]
         return interpreter, inputs, [entry["index"] for entry in interpreter.get_output_details()]
 
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]:
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]:
         opened, positions, outputs = interpreter
         for index, values in zip(positions, inputs, strict=True):
             opened.set_tensor(index, values)
@@ -119,7 +124,7 @@ MODELS = {"tflm": TflmModel, "tflite-runtime": TfliteRuntimeModel}
 
 
 class TfliteExecutor(Executor):
-    """Evaluates each core function as an int8 model; real values are quantised on the way in and back on the way out.
+    """Evaluates each core function as an integer model; reals are quantised on the way in and back on the way out.
 
     A state that came out goes in again as the same integers, because each named quantity has one scale and zero point
     wherever it appears.
@@ -155,7 +160,7 @@ class TfliteExecutor(Executor):
         outputs = self.call_integers(function, {t.name: quantise(inputs[t.name], t) for t in tensors.inputs})
         return {tensor.name: dequantise(outputs[tensor.name], tensor) for tensor in tensors.outputs}
 
-    def call_integers(self, function: str, inputs: dict[str, Int8]) -> dict[str, Int8]:
+    def call_integers(self, function: str, inputs: dict[str, Integers]) -> dict[str, Integers]:
         """Evaluate one core function on integers, by name; arrays (batch, size)."""
         tensors = self.functions[function]
         outputs = self._models[function].run([inputs[tensor.name] for tensor in tensors.inputs])
