@@ -55,7 +55,7 @@ class Graph:
         outputs: names of the tensors that leave.
         sizes: length of the last axis of every tensor, by name.
         constants: values of every tensor that has some in the file, by name, as they are stored.
-        steps: of every other tensor that is an integer with one scale, by name.
+        steps: of every tensor of integers with one scale, by name.
     """
 
     nodes: tuple[Node, ...]
@@ -83,10 +83,10 @@ def read_graph(content: bytes) -> Graph:
         if values is not None:
             shape = () if tensor.shape is None else tuple(tensor.shape)
             constants[name] = np.frombuffer(bytes(values), DTYPES[tensor.type]).reshape(shape)
-        elif tensor.quantization is not None and tensor.quantization.scale is not None:
+        scales = None if tensor.quantization is None else tensor.quantization.scale
+        if scales is not None and len(scales) == 1:
             bounds = np.iinfo(np.dtype(DTYPES[tensor.type]))
-            scale, zero = tensor.quantization.scale[0], tensor.quantization.zeroPoint[0]
-            steps[name] = Steps(float(scale), int(zero), bounds.min, bounds.max)
+            steps[name] = Steps(float(scales[0]), int(tensor.quantization.zeroPoint[0]), bounds.min, bounds.max)
     return Graph(
         nodes=tuple(_node(model, operator, names) for operator in graph.operators),
         inputs=tuple(names[index] for index in graph.inputs),
