@@ -46,7 +46,7 @@ def compute_samples(model: DeployedModel, calibration: dict[str, np.ndarray], se
     """
     executor = TorchExecutor(model)
     interface = executor.interface
-    observations, actions = _trajectories(executor, calibration)
+    observations, actions = recorded_trajectories(executor, calibration)
     previous = np.concatenate([np.zeros_like(actions[:, :1]), actions], axis=1)
     states = [executor.reset(len(observations))]
     for t in range(observations.shape[1]):
@@ -75,8 +75,12 @@ def _flat(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1])
 
 
-def _trajectories(executor: Executor, calibration: dict[str, np.ndarray]) -> tuple[Array, Array]:
-    """Return observations and actions as float32, checked."""
+def recorded_trajectories(executor: Executor, calibration: dict[str, np.ndarray]) -> tuple[Array, Array]:
+    """Return observations (episodes, T + 1, size) and actions (episodes, T, size) as float32, checked.
+
+    Raises:
+        NmbrlError: if they do not fit the executor's task or are not finite.
+    """
     task = executor.interface.task
     try:
         observations, actions = (np.asarray(calibration[name], np.float32) for name in ("o", "a"))

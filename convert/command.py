@@ -1,5 +1,6 @@
 """``nmbrl-convert``: lower a run to one target."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from nmbrl.convert.quiet import quiet
+from nmbrl.convert.sensitivity_table import FILE as SENSITIVITY
+from nmbrl.convert.sensitivity_table import make_table
 from nmbrl.runtime.command import reports_errors
 from nmbrl.targets.bundle import MANIFEST, Bundle, check_free
 from nmbrl.targets.errors import NmbrlError
@@ -28,7 +31,7 @@ class Lowering:
 
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
-    "tflite": Lowering("nmbrl.convert.tflite", "convert"),
+    "tflite": Lowering("nmbrl.convert.tflite", "convert", ("int16", "finetune", "seed", "sensitivity")),
     "c": Lowering("nmbrl.convert.c.bundle", "convert,tflite,c"),
     "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
 }
@@ -117,13 +120,38 @@ def summarise_memory(bundle: Bundle) -> Table:
     return table
 
 
+def drift_lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Say how far imagination departs from the float model's, and what fine-tuning changed, where it was measured."""
+    if "drift" in measured:
+        yield f"from float, open loop: {_drift(measured['drift'])}"
+    if "finetuning" in measured:
+        tuning = measured["finetuning"]
+        episodes = tuning["episodes"]
+        yield (
+            f"fine-tuning on {episodes['learning']} episodes, judged on {episodes['judging']}: "
+            f"{_drift(tuning['before'])} before; {_drift(tuning['after'])} after; "
+            f"errors fell by a factor of {tuning['improvement']:.3g}, {'kept' if tuning['kept'] else 'thrown away'}"
+        )
+
+
+def _drift(drift: Mapping[str, float]) -> str:
+    ahead = [name for name in drift if name.startswith("observation_")]
+    shown = ", ".join(f"{drift[name]:.2g} after {name.removeprefix('observation_')}" for name in ahead)
+    judged = f"action {drift['action']:.2g}, value {drift['value']:.2g}"
+    return f"observations {shown} decisions (standard deviations), {judged}"
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help=f"What to lower the run to: {', '.join(LOWERINGS)}.")
 @click.option("--method", help="How to spike (loihi): sigma-delta or lif.")
+@click.option("--int16", help="Activations that are int16 (tflite): state, or all  [default: none, all are int8]")
+@click.option("--finetune", type=int, help="Fit the weights to their rounding, in as many updates (tflite).")
+@click.option("--seed", type=int, help="Of --finetune  [default: the run's]")
+@click.option("--sensitivity", is_flag=True, default=None, help="Measure what rounding each tensor costs (tflite).")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")
 @reports_errors
-def main(run: Path, target: str, method: str | None, out: Path | None) -> None:
+def main(run: Path, target: str, out: Path | None, **options: Any) -> None:
     """Convert a trained RUN to one target and write a bundle, which is verified against PyTorch on the way.
 
     For C, RUN may also be an int8 TFLite bundle, or any int8 .tflite file of supported operators, which becomes one
@@ -135,8 +163,12 @@ def main(run: Path, target: str, method: str | None, out: Path | None) -> None:
         console.print(f"wrote {source}", soft_wrap=True)
         return
     out = out or run.resolve().with_name(f"{run.resolve().name}-{target}")
-    bundle = convert(run, target, out, console, method=method)
+    bundle = convert(run, target, out, console, **options)
     console.print(summarise(bundle))
     if "memory" in bundle.measured:
         console.print(summarise_memory(bundle))
+    for line in drift_lines(bundle.measured):
+        console.print(line, soft_wrap=True)
+    if SENSITIVITY in bundle.files:
+        console.print(make_table(out / SENSITIVITY))
     console.print(f"wrote {out}", soft_wrap=True)

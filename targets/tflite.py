@@ -1,4 +1,4 @@
-"""Running an int8 TFLite bundle in TensorFlow Lite Micro or in tflite-runtime."""
+"""Running an integer TFLite bundle in TensorFlow Lite Micro or in tflite-runtime."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,7 +10,7 @@ from tflite_runtime import interpreter as tflite_runtime
 
 from nmbrl.targets.bundle import Bundle, Function
 from nmbrl.targets.errors import NmbrlError
-from nmbrl.targets.integers import Int8, dequantise, quantise
+from nmbrl.targets.integers import Integers, dequantise, quantise
 from nmbrl.targets.interface import Array, Executor, Interface
 from nmbrl.targets.tflite_batch import activation_bytes, set_batch
 
@@ -34,7 +34,7 @@ class Model(ABC):
         self._outputs = outputs
         self._opened: dict[int, Any] = {}
 
-    def run(self, inputs: list[Int8]) -> list[Int8]:
+    def run(self, inputs: list[Integers]) -> list[Integers]:
         """Evaluate arrays (batch, size) in the order of the model's inputs; give its outputs likewise."""
         batch = len(inputs[0])
         parts = [
@@ -57,7 +57,7 @@ class Model(ABC):
     def _open(self, content: bytes) -> Any: ...
 
     @abstractmethod
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]: ...
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]: ...
 
 
 class TflmModel(Model):
@@ -66,7 +66,7 @@ class TflmModel(Model):
     def _open(self, content: bytes) -> Any:
         return tflm.Interpreter.from_bytes(content, arena_size=activation_bytes(content) + ARENA_OVERHEAD)
 
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]:
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]:
         for index, values in enumerate(inputs):
             interpreter.set_input(values, index)
         interpreter.invoke()
@@ -82,11 +82,15 @@ class TfliteRuntimeModel(Model):
             num_threads=1,
             experimental_op_resolver_type=tflite_runtime.OpResolverType.BUILTIN_REF,
         )
-        interpreter.allocate_tensors()
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise NmbrlError(f"tflite-runtime lacks a kernel that the model needs, use tflm ({reason})") from error
         inputs = [entry["index"] for entry in interpreter.get_input_details()]
         return interpreter, inputs, [entry["index"] for entry in interpreter.get_output_details()]
 
-    def _invoke(self, interpreter: Any, inputs: list[Int8]) -> list[Int8]:
+    def _invoke(self, interpreter: Any, inputs: list[Integers]) -> list[Integers]:
         opened, positions, outputs = interpreter
         for index, values in zip(positions, inputs, strict=True):
             opened.set_tensor(index, values)
@@ -98,7 +102,7 @@ MODELS = {"tflm": TflmModel, "tflite-runtime": TfliteRuntimeModel}
 
 
 class TfliteExecutor(Executor):
-    """Evaluates each core function as an int8 model; real values are quantised on the way in and back on the way out.
+    """Evaluates each core function as an integer model; reals are quantised on the way in and back on the way out.
 
     A state that came out goes in again as the same integers, because each named quantity has one scale and zero point
     wherever it appears.
@@ -134,7 +138,7 @@ class TfliteExecutor(Executor):
         outputs = self.call_integers(function, {t.name: quantise(inputs[t.name], t) for t in tensors.inputs})
         return {tensor.name: dequantise(outputs[tensor.name], tensor) for tensor in tensors.outputs}
 
-    def call_integers(self, function: str, inputs: dict[str, Int8]) -> dict[str, Int8]:
+    def call_integers(self, function: str, inputs: dict[str, Integers]) -> dict[str, Integers]:
         """Evaluate one core function on integers, by name; arrays (batch, size)."""
         tensors = self.functions[function]
         outputs = self._models[function].run([inputs[tensor.name] for tensor in tensors.inputs])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nmbrl.convert import onnx, tflite
+from nmbrl.convert.tflite_lower import lower
 from nmbrl.targets.interface import Normalisation, Task
 from nmbrl.train.config import LearnerConfig, TrainingConfig
 from nmbrl.train.learner import build_model
@@ -16,6 +17,12 @@ def tflite_bundle(small_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("tflite") / "bundle"
     tflite.convert(small_run, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def floats(discrete_run):
+    """Float .tflite models of the discrete run by function."""
+    return {function: lower(discrete_run.model, function) for function in discrete_run.model.interface.functions}
 
 
 @pytest.fixture(scope="session")

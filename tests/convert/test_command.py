@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from nmbrl.convert import tflite
-from nmbrl.convert.command import main
+from nmbrl.convert.command import drift_lines, main
 from nmbrl.targets import load
 from nmbrl.targets.bundle import read_bundle
 from nmbrl.train.run import CALIBRATION, MODEL, open_run
@@ -25,6 +25,7 @@ def test_converts_a_run_on_disk(run_path, tmp_path):
     for function in bundle.functions:
         assert f"tflite: {function}: lower" in result.output
         assert f"{bundle.measured['arena_bytes'][function]:,}" in result.output
+    assert "from float, open loop: observations" in result.output
     assert "LiteRT" not in result.output and "Warning" not in result.output
     executor, reference = load(tmp_path / "b"), load(run_path)
     observation = open_run(run_path).calibration["o"][:, 3]
@@ -57,6 +58,28 @@ def test_an_unknown_target(run_path):
 def test_an_option_of_another_target(run_path):
     result = run_command(run_path, "--target", "onnx", "--method", "lif")
     check_refused(result, "--method is no option of target onnx")
+
+
+def test_options_of_tflite(run_path):
+    check_refused(run_command(run_path, "--target", "tflite", "--int16", "some"), "choose from state, all")
+    check_refused(run_command(run_path, "--target", "tflite", "--finetune", "-1"), "--finetune is -1")
+    check_refused(
+        run_command(run_path, "--target", "onnx", "--sensitivity"), "--sensitivity is no option of target onnx"
+    )
+
+
+def test_says_what_fine_tuning_changed():
+    drift = {"observation_1": 0.01, "observation_15": 0.5, "reward_1": 9.0, "action": 0.05, "value": 2.0}
+    tuning = {"before": drift, "after": drift | {"observation_15": 0.25}, "improvement": 1.149, "kept": True}
+    tuning["episodes"] = {"learning": 6, "judging": 2}
+    first, second = drift_lines({"drift": drift, "finetuning": tuning})
+    assert first == (
+        "from float, open loop: observations 0.01 after 1, 0.5 after 15 decisions (standard deviations), "
+        "action 0.05, value 2"
+    )
+    assert second.startswith("fine-tuning on 6 episodes, judged on 2: observations 0.01 after 1, 0.5 after 15")
+    assert second.endswith("errors fell by a factor of 1.15, kept")
+    assert list(drift_lines({"macs": {}})) == []
 
 
 def test_a_missing_run(tmp_path):
