@@ -102,15 +102,18 @@ def markdown(result: dict[str, Any]) -> str:
         "# What a planner earns",
         "",
         f"Mean return of {result['episodes']} episodes of `{result['env']}` from each of {len(result['finished'])} "
-        "training seeds, the same episodes for every planner. In brackets the 95 % interval over training seeds and "
-        "episodes (percentile bootstrap); a gain is paired, planner minus policy in the same episode.",
+        f"training seeds of the default preset ({result['frames']['finished']:,} frames; a third of the training: "
+        f"{result['frames']['early']:,}), the same episodes for every planner. In brackets the 95 % interval over "
+        "training seeds and episodes (percentile bootstrap); a gain is paired, planner minus policy in the same "
+        "episode, and not shown to be one where its interval holds 0.",
         "",
         f"    {result['command']}",
         "",
         "CEM and MPPI imagine the policy's own plan, noisy variants of it and their last plan shifted by a decision, "
         "search around the better of the noiseless two, and take the result only if it promises more than the policy's "
-        "plan. The model that they imagine with corrects itself to the plant within the episode "
-        "(`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was trained.",
+        "plan by half the spread of the policy's plans. The model that they imagine with corrects itself to the plant "
+        "within the episode (`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was "
+        "trained.",
     ]
     for start in STARTS:
         lines += ["", f"## {start.capitalize()} starts", ""]
