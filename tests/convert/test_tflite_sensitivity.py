@@ -89,7 +89,7 @@ def test_rows_cost_where_their_function_is_read(table):
 
 
 def test_a_coarse_tensor_ranks_first_and_sparing_it_helps(short_run, floats, bundle):
-    """The twist: a scale made 30 times as wide as it should be is found as the culprit."""
+    """The twist: a scale made 1,000 times as wide as it should be is found as the culprit."""
     model = short_run.model
     integers = {function: (bundle / f"{function}.tflite").read_bytes() for function in floats}
     simulation = Simulation(floats, integers)
@@ -97,7 +97,7 @@ def test_a_coarse_tensor_ranks_first_and_sparing_it_helps(short_run, floats, bun
     (residual,) = (node for node in graph.nodes if node.output == "x:out")
     (change,) = (name for name in residual.inputs if name != "x")
     number = [node.output for node in graph.nodes].index(change) + 1
-    graph.steps[change] = replace(graph.steps[change], scale=30 * graph.steps[change].scale)
+    graph.steps[change] = replace(graph.steps[change], scale=1000 * graph.steps[change].scale)
     meter = DriftMeter(TorchExecutor(model), short_run.calibration)
     found = measure_sensitivity(model.interface, model, simulation, floats, meter)
     first = found.rows[0]
