@@ -26,10 +26,11 @@ class Lowering:
     options: tuple[str, ...] = ()
 
 
+LOIHI_OPTIONS = ("method", "threshold", "message_bits", "weight_bits", "chip", "neurons_a_core")
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert"),
-    "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
+    "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", LOIHI_OPTIONS),
 }
 
 
@@ -52,7 +53,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
     options = {name: value for name, value in options.items() if value is not None}
     foreign = [name for name in options if name not in LOWERINGS[target].options]
     if foreign:
-        raise NmbrlError(f"--{foreign[0]} is no option of target {target}")
+        raise NmbrlError(f"--{foreign[0].replace('_', '-')} is no option of target {target}")
     if not path.exists():
         raise NmbrlError(f"{path} does not exist; give the directory of a run")
     check_free(out)
@@ -93,13 +94,13 @@ def summarise(bundle: Bundle) -> Table:
     measured = bundle.measured
     table = Table(title=f"{bundle.target}: {bundle.interface.parameters:,} parameters")
     table.add_column("function")
-    for column in ("MACs", "bytes", "arena bytes"):
+    for column in ("MACs", "bytes", "arena bytes", "cores"):
         table.add_column(column, justify="right")
     table.add_column("worst / mean error of each output")
     for function in bundle.functions:
         errors = measured.get("errors", {}).get(function, {})
         shown = ", ".join(f"{name} {entry['worst']:.2g} / {entry['mean']:.2g}" for name, entry in errors.items())
-        numbers = (measured.get(key, {}).get(function) for key in ("macs", "bytes", "arena_bytes"))
+        numbers = (measured.get(key, {}).get(function) for key in ("macs", "bytes", "arena_bytes", "cores"))
         table.add_row(function, *("" if number is None else f"{number:,}" for number in numbers), shown)
     return table
 
@@ -108,12 +109,17 @@ def summarise(bundle: Bundle) -> Table:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help=f"What to lower the run to: {', '.join(LOWERINGS)}.")
 @click.option("--method", help="How to spike (loihi): sigma-delta or lif.")
+@click.option("--threshold", type=float, help="Changes that are not sent, in steps of messages (loihi)  [default: 0]")
+@click.option("--message-bits", type=int, help="Width of messages (loihi), 6 to 24  [default: 16]")
+@click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8  [default: 8]")
+@click.option("--chip", help="What to place the networks on (loihi): loihi1 or loihi2  [default: loihi2]")
+@click.option("--neurons-a-core", type=int, help="Spread the networks over more cores (loihi)  [default: all that fit]")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")
 @reports_errors
-def main(run: Path, target: str, method: str | None, out: Path | None) -> None:
+def main(run: Path, target: str, out: Path | None, **options: Any) -> None:
     """Convert a trained RUN to one target and write a bundle, which is verified against PyTorch on the way."""
     console = Console()
     out = out or run.resolve().with_name(f"{run.resolve().name}-{target}")
-    bundle = convert(run, target, out, console, method=method)
+    bundle = convert(run, target, out, console, **options)
     console.print(summarise(bundle))
     console.print(f"wrote {out}", soft_wrap=True)

@@ -24,6 +24,7 @@ QUANTITIES = {
     "ram": "Working memory",
     "synaptic_memory": "Synaptic memory",
     "neurons": "Neurons",
+    "cores": "Neuromorphic cores",
     "macs": "Multiply-accumulates a decision",
     "synaptic_operations": "Synaptic operations a decision",
     "neuron_updates": "Neuron updates a decision",

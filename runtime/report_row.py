@@ -178,7 +178,11 @@ def _on_device(target: str, measured: Mapping[str, Any]) -> dict[str, Quantity]:
     """What the conversion recorded of the device's memory, over all functions."""
     names = {"arena_bytes": ("ram", "B", "tensor arenas")}
     if target == "loihi":
-        names |= {"bytes": ("synaptic_memory", "B", "synapses"), "neurons": ("neurons", "", "neurons")}
+        names |= {
+            "bytes": ("synaptic_memory", "B", "synapses"),
+            "neurons": ("neurons", "", "neurons"),
+            "cores": ("cores", "", "cores"),
+        }
     found = {}
     for recorded, (name, unit, what) in names.items():
         sizes = measured.get(recorded)

@@ -19,7 +19,9 @@ def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Execut
         NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.
     """
     from nmbrl.targets.loihi.executor import LoihiExecutor
+    from nmbrl.targets.loihi.placement import read_placement
     from nmbrl.targets.loihi.storage import read_network
 
     networks = {name: read_network(path / function.file) for name, function in bundle.functions.items()}
-    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator)
+    placement = read_placement(bundle.details.get("placement"), networks)
+    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator, placement)

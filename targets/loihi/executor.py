@@ -7,9 +7,11 @@ import numpy as np
 from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
+from nmbrl.targets.loihi.chips import LOIHI_2
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import Input, Network
+from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
 
 SIMULATORS = ("fast", "strict", "lava")
@@ -32,6 +34,7 @@ class LoihiExecutor(Executor):
         functions: inputs and outputs of each function with their scales.
         networks: network of each function.
         simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane.
+        placement: cores of the networks; None lays them on Loihi 2.
 
     Raises:
         NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
@@ -44,6 +47,7 @@ class LoihiExecutor(Executor):
         functions: dict[str, Function],
         networks: dict[str, Network],
         simulator: str = "fast",
+        placement: Placement | None = None,
     ) -> None:
         super().__init__("loihi", interface, macs)
         if simulator not in SIMULATORS:
@@ -51,6 +55,7 @@ class LoihiExecutor(Executor):
         for name, function in functions.items():
             _check(name, function, networks[name])
         self.functions, self.networks = functions, networks
+        self.placement = placement or place(networks, LOIHI_2)
         self._limits = {
             (function, name): _input(network, population).limit
             for function, network in networks.items()

@@ -1,0 +1,63 @@
+"""nmbrl-loihi, on a run whose policy has random weights."""
+
+import json
+
+import imageio.v3 as imageio
+import pytest
+from click.testing import CliRunner
+
+from nmbrl.convert.command import main as convert_main
+from nmbrl.convert.loihi_command import main
+from nmbrl.targets import load
+from nmbrl.targets.bundle import read_bundle
+
+
+def run(*arguments, command=main):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def refused(*arguments, command=main):
+    result = run(*arguments, command=command)
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.output
+    return lines[0]
+
+
+@pytest.fixture(scope="session")
+def bundle(run_path, tmp_path_factory):
+    path = tmp_path_factory.mktemp("loihi") / "bundle"
+    result = run(run_path, "--target", "loihi", "--out", path, "--message-bits", 14, command=convert_main)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def test_a_bundle_holds_its_placement(bundle):
+    manifest, placement = read_bundle(bundle), load(bundle).placement
+    assert manifest.measured["cores"] == placement.count() == dict.fromkeys(manifest.functions, 1)
+    assert manifest.measured["bytes"] == {c.function: c.synaptic_bits // 8 for c in placement.cores}
+    assert manifest.provenance.options["message_bits"] == 14
+
+
+def test_a_placement_is_shown_drawn_and_written(bundle, tmp_path):
+    for name in ("a.png", "b.png"):
+        files = ("--picture", tmp_path / name, "--json", tmp_path / "p.json")
+        result = run("place", bundle, "--neurons-a-core", 12, *files)
+        assert result.exit_code == 0, result.output
+    cores = json.loads((tmp_path / "p.json").read_text())["cores"]
+    assert len(cores) > 8 and max(core["compartments"] for core in cores) <= 12
+    assert f"Loihi 2: {len(cores)} of 128 cores" in result.stdout
+    assert imageio.imread(tmp_path / "a.png").std() > 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_what_is_wrong_is_one_line(bundle, run_path, tmp_path):
+    assert "Loihi 1: population in." in refused("place", bundle, "--chip", "loihi1")
+    assert "bits of a message: 14, at most 1" in refused("place", bundle, "--chip", "loihi1")
+    assert "unknown chip 'loihi9'" in refused("place", bundle, "--chip", "loihi9")
+    assert "pictures are .png" in refused("place", bundle, "--picture", tmp_path / "x.bmp")
+    assert "for pytorch, not for Loihi" in refused("place", run_path)
+    arguments = (run_path, "--target", "loihi", "--out", tmp_path / "b", "--chip", "loihi1")
+    assert "bits of a message: 16, at most 1" in refused(*arguments, command=convert_main)
+    arguments = (run_path, "--target", "onnx", "--weight-bits", 4)
+    assert "--weight-bits is no option of target onnx" in refused(*arguments, command=convert_main)
