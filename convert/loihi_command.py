@@ -1,11 +1,13 @@
-"""``nmbrl-loihi``: where a model lies on the chip."""
+"""``nmbrl-loihi``: where a model lies on the chip, and what a decision costs there."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.planners import PLANNERS
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_text
 from nmbrl.targets.load import load
@@ -19,7 +21,7 @@ JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at a Loihi bundle: its placement on the chip."""
+    """Look at a Loihi bundle: its placement on the chip, and what a decision costs there."""
 
 
 @main.command("place")
@@ -33,19 +35,53 @@ def place_command(
     bundle: Path, chip: str | None, neurons_a_core: int | None, picture: Path | None, json_file: Path | None
 ) -> None:
     """Show which cores hold which neurons of BUNDLE, and how full they are."""
+    _check_picture(picture)
     executor = open_loihi(bundle)
     placement = executor.placement
     if chip is not None or neurons_a_core is not None:
         placement = place(executor.networks, find_chip(chip or placement.chip), neurons_a_core)
     click.echo(_table(placement))
     if picture is not None:
-        from nmbrl.runtime.loihi.pictures import check_picture_path, draw_placement, save
+        from nmbrl.runtime.loihi.pictures import draw_placement, save
 
-        check_picture_path(picture)
         save(draw_placement(placement), picture)
         click.echo(f"wrote {picture}")
     if json_file is not None:
         write_text(json_file, json.dumps(placement.model_dump(mode="json"), indent=2) + "\n")
+
+
+@main.command("count")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--planner", type=click.Choice(list(PLANNERS)), default="policy", show_default=True)
+@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="From native starts.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@PICTURE
+@JSON
+@reports_errors
+def count_command(
+    bundle: Path, planner: str, episodes: int, seed: int, picture: Path | None, json_file: Path | None
+) -> None:
+    """Run BUNDLE closed loop: messages, operations and hops of a decision, and what published models make of them."""
+    from nmbrl.runtime.loihi.counting import count
+
+    _check_picture(picture)
+    tally = count(open_loihi(bundle), planner, episodes, seed)
+    figures = tally.to_json()
+    click.echo(_summary(figures))
+    if picture is not None:
+        from nmbrl.runtime.loihi.pictures import draw_tally, save
+
+        save(draw_tally(tally), picture)
+        click.echo(f"wrote {picture}")
+    if json_file is not None:
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+def _check_picture(path: Path | None) -> None:
+    if path is not None:
+        from nmbrl.runtime.loihi.pictures import check_picture_path
+
+        check_picture_path(path)
 
 
 def open_loihi(path: Path, simulator: str | None = None) -> LoihiExecutor:
@@ -74,4 +110,29 @@ def _table(placement: Placement) -> str:
             f"{number:4}  {core.function:8} {core.compartments:9,}  {core.synaptic_bits / chip.synaptic_bits:5.1%}"
             f"  {core.axons_in:5,}/{core.axons_out:<5,}  {parts}"
         )
+    return "\n".join(lines)
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    decision, busiest = figures["per_decision"], figures["busiest"]
+    low, high = figures["interval"]
+    lines = [
+        f"{figures['env']}, {figures['planner']}: return {figures['mean_return']:.1f} [{low:.1f}, {high:.1f}],"
+        f" {figures['episodes']} episodes, {figures['decisions']:,} decisions; a decision:",
+        f"  {decision['messages']:,.0f} messages of {decision['possible_messages']:,.0f} possible,"
+        f" {decision['synaptic_operations']:,.0f} synaptic operations,"
+        f" {decision['neuron_updates']:,.0f} neuron updates,",
+        f"  {decision['packets']:,.0f} packets, {decision['hops_east_west']:,.0f} hops east or west,"
+        f" {decision['hops_north_south']:,.0f} north or south, {decision['steps']:,.0f} steps",
+        f"  busiest core: {busiest['core']} ({busiest['function']}),"
+        f" {busiest['synaptic_operations']:,.0f} synaptic operations in step {busiest['step']}",
+        figures["label"],
+    ]
+    for row in figures["energy"]:
+        between = "" if row["low"] is None else f" [{1e6 * row['low']:.3g}, {1e6 * row['high']:.3g}]"
+        lines.append(f"  {1e6 * row['joules']:.3g}{between} µJ  {row['name']} (counted x constant)")
+    lines += [
+        f"  {1e6 * row['seconds']:.3g} [{1e6 * row['low']:.3g}, {1e6 * row['high']:.3g}] µs  {row['name']} (modelled)"
+        for row in figures["latency"]
+    ]
     return "\n".join(lines)

@@ -29,6 +29,8 @@ QUANTITIES = {
     "synaptic_operations": "Synaptic operations a decision",
     "neuron_updates": "Neuron updates a decision",
     "messages": "Messages a decision",
+    "packets": "Packets a decision",
+    "hops": "Hops between tiles a decision",
     "steps": "Time steps a decision",
     "action_error": "Action error, mean",
     "action_error_max": "Action error, largest",

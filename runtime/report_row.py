@@ -168,9 +168,12 @@ def _costs(subject: Subject, evaluation: Evaluation) -> dict[str, Quantity]:
     found["macs"] = Quantity(
         value=_macs(executor, evaluation.counts), unit="", source=COUNTED, note="if computed densely"
     )
-    for name in ("synaptic_operations", "neuron_updates", "messages", "steps"):
-        if name in evaluation.counts:
-            found[name] = Quantity(value=evaluation.counts[name], unit="", source=COUNTED)
+    counts = dict(evaluation.counts)
+    if "packets" in counts:
+        counts["hops"] = counts["hops_east_west"] + counts["hops_north_south"]
+    for name in ("synaptic_operations", "neuron_updates", "messages", "packets", "hops", "steps"):
+        if name in counts:
+            found[name] = Quantity(value=counts[name], unit="", source=COUNTED)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what runs on a Loihi chip: where it lies."""
+"""Pictures of what runs on a Loihi chip: where it lies, and what it does there."""
 
 import io
 from pathlib import Path
@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from nmbrl.runtime.loihi.counting import Tally
+from nmbrl.targets.costs import loihi
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_bytes
 from nmbrl.targets.loihi.chips import Chip, find_chip
@@ -102,3 +104,51 @@ def _loads(core: Core, chip: Chip) -> dict[str, float]:
         "axons out": (core.axons_out, chip.axons_out),
     }
     return {name: used / limit for name, (used, limit) in limits.items() if limit is not None}
+
+
+def draw_tally(tally: Tally) -> Figure:
+    """Draw sparsity over an episode, and synaptic operations by population and by core."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(12, 8), layout="constrained")
+        (time, energy), (populations, cores) = figure.subplots(2, 2)
+        time.plot([100 * share for share in tally.silent], color=COLOURS[0], linewidth=1)
+        time.set(xlabel="decision of an episode", ylabel="% of possible messages not sent", title="Sparsity over time")
+        rows = tally.populations()
+        _draw_bars(
+            populations,
+            [f"{row['function']}/{row['population']}" for row in rows],
+            [row["synaptic_operations"] for row in rows],
+            "Synaptic operations a decision, by sending population",
+        )
+        loads = tally.cores()
+        _draw_bars(
+            cores,
+            [f"{row['core']} {row['function']}" for row in loads],
+            [row["synaptic_operations"] for row in loads],
+            "Synaptic operations a decision, by core",
+        )
+        _draw_models(energy, tally)
+        for axes in (time, energy, populations, cores):
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_bars(axes: Axes, names: list[str], values: list[float], title: str) -> None:
+    axes.barh(range(len(values)), values, color=COLOURS[0])
+    axes.set(title=title, ylim=(len(values) - 0.4, -0.6))
+    if len(names) <= LONGEST_CHART:
+        axes.set_yticks(range(len(names)), names)
+
+
+def _draw_models(axes: Axes, tally: Tally) -> None:
+    """Draw energies and modelled times of a decision, each with its range."""
+    estimates = [("µJ", 1e6, e.name, e.joules, e.low, e.high) for e in loihi(tally.counts)]
+    estimates += [("µs", 1e6, e.name, e.seconds, e.low, e.high) for e in tally.latencies()]
+    for index, (unit, factor, _, value, low, high) in enumerate(estimates):
+        ends = (factor * (value if low is None else low), factor * (value if high is None else high))
+        axes.plot(ends, (index, index), color=COLOURS[index], linewidth=3, alpha=0.5)
+        axes.plot(factor * value, index, "o", color=COLOURS[index])
+        axes.annotate(f"{factor * value:.3g} {unit}", (factor * value, index), (0, 5), textcoords="offset points")
+    names = [f"{name}, {unit}" for unit, _, name, *_ in estimates]
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xscale="log", ylim=(len(names) - 0.4, -0.6), title="Energy and modelled time of a decision")

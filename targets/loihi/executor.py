@@ -1,7 +1,5 @@
 """Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
 
-from dataclasses import asdict
-
 import numpy as np
 
 from nmbrl.targets.bundle import Function, Tensor
@@ -13,6 +11,7 @@ from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import Input, Network
 from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
+from nmbrl.targets.loihi.traffic import Routes
 
 SIMULATORS = ("fast", "strict", "lava")
 
@@ -25,8 +24,9 @@ class LoihiExecutor(Executor):
     larger thresholds the last changes too small to send are missing from it, within the thresholds.
 
     Besides calls, ``counts`` has ``steps``, ``messages``, ``possible_messages`` (one a neuron and call),
-    ``synaptic_operations`` and ``neuron_updates``, all summed over the batch; the last two and ``messages`` also for
-    each population, as ``messages/<function>/<population>``.
+    ``synaptic_operations``, ``neuron_updates``, ``packets`` (messages times the axons that they leave through),
+    ``hops_east_west`` and ``hops_north_south`` (tiles that those cross), all summed over the batch; ``messages``,
+    ``synaptic_operations`` and ``neuron_updates`` also for each population, as ``messages/<function>/<population>``.
 
     Args:
         interface: shapes and constants of the model.
@@ -35,6 +35,10 @@ class LoihiExecutor(Executor):
         networks: network of each function.
         simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane.
         placement: cores of the networks; None lays them on Loihi 2.
+
+    Attributes:
+        routes: of each function.
+        messages: of each function by step and neuron, since the start; see `Activity`.
 
     Raises:
         NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
@@ -61,6 +65,8 @@ class LoihiExecutor(Executor):
             for function, network in networks.items()
             for name, population in network.inputs.items()
         }
+        self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
+        self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
         self._kind = simulator
         self._simulators: dict[str, Simulator] = {}
         self._lava: dict[str, LavaComparison] = {}
@@ -81,7 +87,7 @@ class LoihiExecutor(Executor):
                 self._lava[function] = LavaComparison(network, simulator)
         else:
             simulator.resize(batch)
-            simulator.clear_activity()
+            simulator.activity.clear()
         values = {
             network.inputs[tensor.name]: quantise(inputs[tensor.name], tensor, self._limits[function, tensor.name])
             for tensor in tensors.inputs
@@ -101,13 +107,17 @@ class LoihiExecutor(Executor):
             comparison.close()
 
     def _count(self, function: str, simulator: Simulator) -> None:
-        neurons = sum(population.size for population in simulator.network.populations)
-        self.counts["steps"] += simulator.network.steps * simulator.batch
-        self.counts["possible_messages"] += neurons * simulator.batch
-        for population, activity in simulator.activity.items():
-            for quantity, number in asdict(activity).items():
-                self.counts[quantity] += number
-                self.counts[f"{quantity}/{function}/{population}"] += number
+        activity, routes = simulator.activity, self.routes[function]
+        self.messages[function] += activity.messages
+        messages = activity.by_neuron()
+        self.counts["steps"] += activity.lane_steps
+        self.counts["possible_messages"] += len(messages) * simulator.batch
+        for quantity in ("packets", "hops_east_west", "hops_north_south"):
+            self.counts[quantity] += int(messages @ getattr(routes, quantity))
+        for quantity, counts in activity.by_population().items():
+            self.counts[quantity] += int(counts.sum())
+            for population, count in zip(activity.neurons, counts.tolist(), strict=True):
+                self.counts[f"{quantity}/{function}/{population}"] += count
 
 
 def scale(tensor: Tensor) -> float:

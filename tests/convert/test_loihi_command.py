@@ -61,3 +61,35 @@ def test_what_is_wrong_is_one_line(bundle, run_path, tmp_path):
     assert "bits of a message: 16, at most 1" in refused(*arguments, command=convert_main)
     arguments = (run_path, "--target", "onnx", "--weight-bits", 4)
     assert "--weight-bits is no option of target onnx" in refused(*arguments, command=convert_main)
+
+
+def test_counts_of_a_closed_loop_add_up(bundle, tmp_path):
+    files = ("--json", tmp_path / "c.json", "--picture", tmp_path / "c.png")
+    result = run("count", bundle, "--episodes", 3, *files)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "c.json").read_text())
+    decision = figures["per_decision"]
+    for name in ("messages", "synaptic_operations", "neuron_updates"):
+        for rows in (figures["populations"], figures["cores"]):
+            assert sum(row[name] for row in rows) == pytest.approx(decision[name])
+    assert sum(row["packets_in"] for row in figures["cores"]) == pytest.approx(decision["packets"])
+    assert decision["observe"] == decision["act"] == 1
+    sparsity = 1 - decision["messages"] / decision["possible_messages"]
+    assert figures["neurobench"]["ActivationSparsity"] == pytest.approx(sparsity)
+    assert figures["neurobench"]["SynapticOperations"]["Effective_MACs"] == decision["synaptic_operations"]
+    assert figures["neurobench"]["SynapticOperations"]["Dense"] >= decision["synaptic_operations"]
+    assert len(figures["sparsity_over_time"]) >= figures["decisions"] / 3
+    # The first decision changes everything, the later ones little.
+    assert figures["sparsity_over_time"][0] <= max(figures["sparsity_over_time"])
+    assert [row["name"].split(",")[-1].strip() for row in figures["energy"]] == ["published", "fitted", "KerasSpiking"]
+    assert "no published energy" in figures["label"] and figures["label"] in result.stdout
+    assert f"{decision['synaptic_operations']:,.0f} synaptic operations" in result.stdout
+    assert imageio.imread(tmp_path / "c.png").std() > 0
+
+
+def test_counts_are_the_same_again_and_grow_with_a_planner(bundle, tmp_path):
+    for name, extra in (("a", ()), ("b", ()), ("c", ("--planner", "shooting"))):
+        assert run("count", bundle, "--episodes", 2, "--json", tmp_path / name, *extra).exit_code == 0
+    a, b, c = (json.loads((tmp_path / name).read_text()) for name in "abc")
+    assert a == b
+    assert c["per_decision"]["imagine"] > 0 and c["latency"][0]["seconds"] > a["latency"][0]["seconds"]
