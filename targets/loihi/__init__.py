@@ -12,8 +12,9 @@ def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Execut
     Args:
         path: directory of the bundle.
         bundle: its manifest.
-        simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well) or
-            ``lava`` (Lava runs beside the first lane of a batch, and every message of every population is compared).
+        simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well),
+            ``numpy`` (``fast`` as it is defined, without compiled code) or ``lava`` (Lava runs beside the first lane of
+            a batch, and every message of every population is compared).
 
     Raises:
         NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.

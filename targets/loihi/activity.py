@@ -40,13 +40,12 @@ class Activity:
         """Return the messages (neurons,) of each neuron."""
         return self.messages.sum(axis=0)
 
-    def by_population(self) -> dict[str, np.ndarray]:
-        """Return counts (populations,) of each population.
+    def by_population(self, messages: np.ndarray) -> dict[str, np.ndarray]:
+        """Return counts (populations,) of each population, given those of `by_neuron`.
 
         ``messages``; ``synaptic_operations``, the synapses that those passed; ``neuron_updates``, neurons times steps,
         as the chip visits every neuron in every step.
         """
-        messages = self.by_neuron()
         return {
             "messages": np.add.reduceat(messages, self._starts),
             "synaptic_operations": np.add.reduceat(messages * self.fan_out, self._starts),
@@ -56,4 +55,4 @@ class Activity:
     def of(self, population: str) -> dict[str, int]:
         """Return the counts of one population, by name; see `by_population`."""
         index = list(self.neurons).index(population)
-        return {quantity: int(counts[index]) for quantity, counts in self.by_population().items()}
+        return {quantity: int(counts[index]) for quantity, counts in self.by_population(self.by_neuron()).items()}

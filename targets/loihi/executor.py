@@ -1,11 +1,14 @@
 """Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
 
+from contextlib import suppress
+
 import numpy as np
 
 from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
 from nmbrl.targets.loihi.chips import LOIHI_2
+from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import Input, Network
@@ -13,7 +16,8 @@ from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
 from nmbrl.targets.loihi.traffic import Routes
 
-SIMULATORS = ("fast", "strict", "lava")
+SIMULATORS = ("fast", "strict", "numpy", "lava")
+AnySimulator = CompiledSimulator | Simulator
 
 
 class LoihiExecutor(Executor):
@@ -33,7 +37,8 @@ class LoihiExecutor(Executor):
         macs: multiply-accumulates of one call of each function for one sample.
         functions: inputs and outputs of each function with their scales.
         networks: network of each function.
-        simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane.
+        simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane; ``numpy`` is ``fast`` without
+            compiled code.
         placement: cores of the networks; None lays them on Loihi 2.
 
     Attributes:
@@ -67,8 +72,15 @@ class LoihiExecutor(Executor):
         }
         self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
         self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
+        self._names = {
+            function: {
+                quantity: [f"{quantity}/{function}/{population.name}" for population in network.populations]
+                for quantity in ("messages", "synaptic_operations", "neuron_updates")
+            }
+            for function, network in networks.items()
+        }
         self._kind = simulator
-        self._simulators: dict[str, Simulator] = {}
+        self._simulators: dict[str, AnySimulator] = {}
         self._lava: dict[str, LavaComparison] = {}
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -82,7 +94,7 @@ class LoihiExecutor(Executor):
         batch = len(next(iter(inputs.values())))
         simulator = self._simulators.get(function)
         if simulator is None:
-            simulator = self._simulators[function] = Simulator(network, batch, self._kind == "strict")
+            simulator = self._simulators[function] = open_simulator(network, batch, self._kind)
             if self._kind == "lava":
                 self._lava[function] = LavaComparison(network, simulator)
         else:
@@ -92,9 +104,11 @@ class LoihiExecutor(Executor):
             network.inputs[tensor.name]: quantise(inputs[tensor.name], tensor, self._limits[function, tensor.name])
             for tensor in tensors.inputs
         }
-        sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
         if function in self._lava:
+            sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
             self._lava[function].check(values, sent)
+        else:
+            simulator.run(values)
         self._count(function, simulator)
         return {
             tensor.name: (simulator.sent(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
@@ -106,18 +120,37 @@ class LoihiExecutor(Executor):
         for comparison in self._lava.values():
             comparison.close()
 
-    def _count(self, function: str, simulator: Simulator) -> None:
+    def _count(self, function: str, simulator: AnySimulator) -> None:
         activity, routes = simulator.activity, self.routes[function]
         self.messages[function] += activity.messages
         messages = activity.by_neuron()
-        self.counts["steps"] += activity.lane_steps
-        self.counts["possible_messages"] += len(messages) * simulator.batch
-        for quantity in ("packets", "hops_east_west", "hops_north_south"):
-            self.counts[quantity] += int(messages @ getattr(routes, quantity))
-        for quantity, counts in activity.by_population().items():
-            self.counts[quantity] += int(counts.sum())
-            for population, count in zip(activity.neurons, counts.tolist(), strict=True):
-                self.counts[f"{quantity}/{function}/{population}"] += count
+        total = {
+            "steps": activity.lane_steps,
+            "possible_messages": len(messages) * simulator.batch,
+            "packets": messages @ routes.packets,
+            "hops_east_west": messages @ routes.hops_east_west,
+            "hops_north_south": messages @ routes.hops_north_south,
+        }
+        for quantity, counts in activity.by_population(messages).items():
+            each = counts.tolist()
+            total[quantity] = sum(each)
+            total.update(zip(self._names[function][quantity], each, strict=True))
+        for name, number in total.items():
+            self.counts[name] += int(number)
+
+
+def open_simulator(network: Network, batch: int, kind: str) -> AnySimulator:
+    """Make a simulator: the compiled one, or the NumPy one where that is asked for or there is no C compiler.
+
+    Args:
+        network: what to run.
+        batch: number of lanes.
+        kind: one of `SIMULATORS`.
+    """
+    if kind != "numpy":
+        with suppress(NmbrlError):
+            return CompiledSimulator(network, batch, strict=kind == "strict")
+    return Simulator(network, batch, strict=kind == "strict")
 
 
 def scale(tensor: Tensor) -> float:

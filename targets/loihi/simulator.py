@@ -103,6 +103,16 @@ class Simulator:
             if missing > 0:
                 self._states[name] = self._states[name].extended(settled, missing)
 
+    def run(self, values: dict[str, Integers] | None = None, steps: int | None = None) -> None:
+        """Run steps.
+
+        Args:
+            values: see `step`, for the first of them.
+            steps: how many; None for `Network.steps`.
+        """
+        for step in range(self.network.steps if steps is None else steps):
+            self.step(values if step == 0 else None)
+
     def step(self, values: dict[str, Integers] | None = None) -> dict[str, Integers]:
         """Run one step.
 
