@@ -15,7 +15,10 @@ from nmbrl.targets.loihi.simulator import WidthError
 
 # As in native/loihi.h.
 BLOCK = 16
-LANES = 16
+# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
+# where weights do not, and are read anew for each group.
+LANES, MANY_LANES = 16, 64
+CACHED_WEIGHT_BYTES = 1 << 19
 SCRATCH = 6
 KINDS = (Input, SigmaDelta, Table, Product)
 ONE_PORT = ("synaptic input 0", "accumulator 0", "", "", "accumulator and bias", "", "", "activation", "message")
@@ -61,6 +64,7 @@ class _Wire(_Structure):
 class _Network(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("populations", "neurons", "accumulators", "counters", "slots", "period")),
+        ("lanes", c_int32),
         ("widest", c_int32),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
@@ -97,7 +101,7 @@ class CompiledSimulator:
         self._run = open_library().nmbrl_loihi_run
         self._layout = _Layout(network)
         self._given = np.zeros(len(network.populations), np.uint8)
-        self._scratch = np.zeros(LANES * self._layout.scratch, np.int32)
+        self._scratch = np.zeros(self._layout.native.lanes * self._layout.scratch, np.int32)
         self._numbers = np.zeros((1, self._layout.stride), np.int32)
         self._stored = np.zeros((1, self._layout.native.slots * self._layout.native.accumulators), np.int32)
         self._arrived = np.zeros((1, self._layout.native.slots * len(network.populations)), np.uint8)
@@ -206,6 +210,7 @@ class _Layout:
             counters=int(counters[-1]),
             slots=slots,
             period=network.steps,
+            lanes=LANES if sum(wire.kept[0].nbytes for wire in flat) <= CACHED_WEIGHT_BYTES else MANY_LANES,
             widest=max(sizes) + BLOCK,
             population=(_Population * len(made))(*made),
             wire=(_Wire * max(len(flat), 1))(*flat),

@@ -6,8 +6,11 @@
 
 /* Neurons of a population are stored in whole blocks of so many. */
 #define BLOCK 16
-/* Lanes that go through a step together, so that weights are read from memory once for all of them. */
-#define LANES 16
+/* Most lanes that go through a step together, so that weights are read from memory once for all of them. */
+#define LANES 64
+
+/* Lanes that share each weight in a register where most of their neurons send; divides LANES. */
+#define GROUP 4
 
 enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT };
 
@@ -37,6 +40,7 @@ typedef struct {
     int32_t counters;              /* neurons without gaps */
     int32_t slots;                 /* steps that are under way at a time */
     int32_t period;                /* steps of a call */
+    int32_t lanes;                 /* that go through a step together, at most LANES */
     int32_t widest;                /* most neurons of a population, in blocks, and a block more */
     const population *population;
     const wire *wire;
@@ -44,7 +48,7 @@ typedef struct {
 
 /* Numbers of a lane: accumulators; `sent` and the values of inputs (neurons each). */
 
-/* Rows of `widest` numbers that each of LANES lanes needs as scratch memory, besides accumulators for each slot. */
+/* Rows of `widest` numbers that each of `lanes` lanes needs as scratch memory, besides accumulators for each slot. */
 #define SCRATCH 6
 
 /* Numbers that are checked, in this order. */
@@ -65,9 +69,13 @@ typedef struct {
 /* Compute the activation y (size) and the messages (size) of a population of a lane, which then counts them as sent. */
 void update_population(const population *p, int32_t *lane, const network *net, int32_t *y, int32_t *messages);
 
-/* sums[t] += the dot products of active pairs of sources, modulo 2^32. */
+/* sums[t] += the dot products of the `count` active pairs of sources, modulo 2^32. */
 void accumulate(
     int32_t *sums, int32_t targets, const int16_t *weights, const int32_t *pairs, const int32_t *active, int32_t count);
+
+/* The same in GROUP lanes with all `count` pairs, active or not. */
+void accumulate_group(
+    int32_t *const *sums, int32_t targets, const int16_t *weights, const int32_t *const *pairs, int32_t count);
 
 /* Note what is too wide of a population that was updated; `arriving` is what its accumulators just took in. */
 void check_population(

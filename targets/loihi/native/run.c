@@ -57,7 +57,7 @@ static int32_t pack(const lane *l, int32_t size, int32_t shift, int32_t mask)
         uint32_t low = (uint32_t)((messages[2 * k] >> shift) & mask);
         uint32_t high = (uint32_t)((messages[2 * k + 1] >> shift) & mask);
         uint32_t pair = (low & 0xffff) | high << 16;
-        pairs[n] = (int32_t)pair;
+        pairs[k] = (int32_t)pair;
         active[n] = k;
         n += pair != 0;
     }
@@ -87,27 +87,77 @@ static void deliver_diagonal(const lane *l, const wire *w, int32_t size, int32_t
         sums[t] += (w->weights[t] * messages[t]) >> w->right_shift;
 }
 
+static int32_t *destination(const network *net, const lane *l, const wire *w, int64_t time)
+{
+    return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->accumulator;
+}
+
+/* Sums that are shifted right before they count are made beside their destination. */
+static int32_t *begin_sums(const lane *l, const wire *w, int32_t *destination)
+{
+    if (!w->right_shift)
+        return destination;
+    return memset(l->sums, 0, sizeof(int32_t) * (size_t)w->targets);
+}
+
+static void end_sums(const int32_t *sums, const wire *w, int32_t *destination)
+{
+    if (sums != destination)
+        for (int32_t t = 0; t < w->targets; t++)
+            destination[t] += sums[t] >> w->right_shift;
+}
+
 static void deliver(const network *net, const lane *l, const wire *w, int32_t size, int64_t time)
 {
-    int64_t slot = (time + 1 + w->delay) % net->slots;
-    int32_t *sums = under_way(net, l, slot) + w->accumulator;
-    l->arrived[slot * net->populations + w->target] = 1;
+    int32_t *to = destination(net, l, w, time);
     if (w->diagonal) {
-        deliver_diagonal(l, w, size, sums);
-        return;
-    }
-    if (l->count >= 0 && !w->right_shift) {
-        accumulate(sums, w->targets, w->weights, l->pairs, l->active, l->count);
-        return;
-    }
-    if (l->count >= 0) {
-        memset(l->sums, 0, sizeof(int32_t) * (size_t)w->targets);
-        accumulate(l->sums, w->targets, w->weights, l->pairs, l->active, l->count);
-    } else {
+        deliver_diagonal(l, w, size, to);
+    } else if (l->count < 0) {
         sum_parts(l, w, size);
+        end_sums(l->sums, w, to);
+    } else {
+        int32_t *sums = begin_sums(l, w, to);
+        accumulate(sums, w->targets, w->weights, l->pairs, l->active, l->count);
+        end_sums(sums, w, to);
     }
-    for (int32_t t = 0; t < w->targets; t++)
-        sums[t] += l->sums[t] >> w->right_shift;
+}
+
+/* Deliver in several lanes at once; return whether that pays. */
+static int deliver_group(const network *net, const lane *block, const wire *w, int32_t size, int64_t time)
+{
+    int32_t *sums[GROUP], *to[GROUP], count = (size + 1) / 2;
+    const int32_t *pairs[GROUP];
+    int64_t active = 0;
+    for (int i = 0; i < GROUP; i++) {
+        if (!block[i].sends || block[i].count < 0)
+            return 0;
+        active += block[i].count;
+    }
+    if (w->diagonal || 2 * active < GROUP * (int64_t)count)
+        return 0;
+    for (int i = 0; i < GROUP; i++) {
+        to[i] = destination(net, block + i, w, time);
+        sums[i] = begin_sums(block + i, w, to[i]);
+        pairs[i] = block[i].pairs;
+    }
+    accumulate_group(sums, w->targets, w->weights, pairs, count);
+    for (int i = 0; i < GROUP; i++)
+        end_sums(sums[i], w, to[i]);
+    return 1;
+}
+
+static void deliver_block(const network *net, const lane *block, int64_t here, const wire *w, int32_t size, int64_t time)
+{
+    int64_t slot = (time + 1 + w->delay) % net->slots;
+    for (int64_t i = 0; i < here; i++)
+        if (block[i].sends)
+            block[i].arrived[slot * net->populations + w->target] = 1;
+    for (int64_t i = 0; i < here; i++) {
+        if (i % GROUP == 0 && i + GROUP <= here && deliver_group(net, block + i, w, size, time))
+            i += GROUP - 1;
+        else if (block[i].sends)
+            deliver(net, block + i, w, size, time);
+    }
 }
 
 /* Update a population of a lane where anything arrived, was given, or is still to be said. */
@@ -149,8 +199,8 @@ void nmbrl_loihi_run(
 {
     int64_t stride = net->accumulators + 2 * (int64_t)net->neurons, slots = net->slots;
     lane block[LANES];
-    for (int64_t first = 0; first < lanes; first += LANES) {
-        int64_t here = lanes - first < LANES ? lanes - first : LANES;
+    for (int64_t first = 0; first < lanes; first += net->lanes) {
+        int64_t here = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < here; i++) {
             int32_t *own = scratch + i * (SCRATCH * (int64_t)net->widest + slots * net->accumulators);
             block[i] = (lane){
@@ -174,9 +224,7 @@ void nmbrl_loihi_run(
                             record ? record + row * net->counters : NULL);
                 }
                 for (const wire *wire = net->wire + p->first_wire; wire < net->wire + p->first_wire + p->wires; wire++)
-                    for (int64_t i = 0; i < here; i++)
-                        if (block[i].sends)
-                            deliver(net, block + i, wire, p->size, now);
+                    deliver_block(net, block, here, wire, p->size, now);
             }
         }
         for (int64_t i = 0; i < here; i++)
