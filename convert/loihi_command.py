@@ -1,4 +1,4 @@
-"""``nmbrl-loihi``: where a model lies on the chip, and what a decision costs there."""
+"""``nmbrl-loihi``: where a model lies on the chip, and what thresholds and time do to it."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at a Loihi bundle: its placement on the chip, and what a decision costs there."""
+    """Look at a Loihi bundle: its placement, what a decision costs, what thresholds and time do to it."""
 
 
 @main.command("place")
@@ -75,6 +75,61 @@ def count_command(
         click.echo(f"wrote {picture}")
     if json_file is not None:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+@main.command("drift")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--decisions", type=click.IntRange(min=10), default=10_000, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@JSON
+@reports_errors
+def drift_command(bundle: Path, decisions: int, seed: int, json_file: Path | None) -> None:
+    """Run BUNDLE closed loop without ever starting its networks anew, and compare with networks that have no past."""
+    from nmbrl.runtime.loihi.drift import measure_drift
+
+    figures = measure_drift(open_loihi(bundle), open_loihi(bundle), decisions, seed)
+    for row in figures:
+        click.echo(
+            f"decisions {row['first']:6,} to {row['last']:6,}: mean difference {row['mean']:.3g},"
+            f" largest {row['largest']:.3g}"
+        )
+    if json_file is not None:
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+@main.command("trade-off")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--thresholds", default="0,1,2,4,8,16,32,64", show_default=True, help="In steps of messages.")
+@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="From native starts.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@PICTURE
+@JSON
+@reports_errors
+def trade_off_command(
+    run: Path, thresholds: str, episodes: int, seed: int, picture: Path | None, json_file: Path | None
+) -> None:
+    """Convert RUN with several thresholds: synaptic operations a decision against return and rollout error."""
+    from nmbrl.convert.loihi.trade_off import measure_trade_off
+    from nmbrl.train.run import open_run
+
+    _check_picture(picture)
+    if not run.exists():
+        raise NmbrlError(f"{run} does not exist; give the directory of a run")
+    figures = measure_trade_off(open_run(run), _numbers(thresholds), episodes, seed, click.echo)
+    if picture is not None:
+        from nmbrl.runtime.loihi.pictures import draw_trade_off, save
+
+        save(draw_trade_off(figures), picture)
+        click.echo(f"wrote {picture}")
+    if json_file is not None:
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise NmbrlError(f"--thresholds {text} is no list of numbers such as 0,8,64") from None
 
 
 def _check_picture(path: Path | None) -> None:

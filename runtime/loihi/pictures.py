@@ -152,3 +152,28 @@ def _draw_models(axes: Axes, tally: Tally) -> None:
     names = [f"{name}, {unit}" for unit, _, name, *_ in estimates]
     axes.set_yticks(range(len(names)), names)
     axes.set(xscale="log", ylim=(len(names) - 0.4, -0.6), title="Energy and modelled time of a decision")
+
+
+def draw_trade_off(figures: dict[str, Any]) -> Figure:
+    """Draw return and rollout error against synaptic operations a decision, a point a threshold."""
+    rows = figures["rows"]
+    operations = [row["synaptic_operations"] for row in rows]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        panels = figure.subplots(1, 2)
+        for axes, name, label in zip(
+            panels,
+            ("return", "rollout_error"),
+            ("Return", f"Rollout error, {figures['horizon']} decisions ahead (standard deviations)"),
+            strict=True,
+        ):
+            axes.axhline(figures["float"][name], color="#999999", linestyle=":", label="float")
+            axes.plot(operations, [row[name] for row in rows], "o-", color=COLOURS[0], label="sigma-delta")
+            for row in rows:
+                place = (row["synaptic_operations"], row[name])
+                axes.annotate(f"{row['threshold']:g}", place, (4, 4), textcoords="offset points", fontsize=8)
+            axes.set(xlabel="synaptic operations a decision", ylabel=label)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+        panels[0].set_ylim(bottom=0)
+    return figure

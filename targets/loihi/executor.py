@@ -115,6 +115,12 @@ class LoihiExecutor(Executor):
             for tensor in tensors.outputs
         }
 
+    def forget(self) -> None:
+        """Start all networks anew, as if nothing had been computed; counts stay."""
+        self.close()
+        self._simulators.clear()
+        self._lava.clear()
+
     def close(self) -> None:
         """End Lava where it runs."""
         for comparison in self._lava.values():

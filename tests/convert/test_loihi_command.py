@@ -93,3 +93,27 @@ def test_counts_are_the_same_again_and_grow_with_a_planner(bundle, tmp_path):
     a, b, c = (json.loads((tmp_path / name).read_text()) for name in "abc")
     assert a == b
     assert c["per_decision"]["imagine"] > 0 and c["latency"][0]["seconds"] > a["latency"][0]["seconds"]
+
+
+def test_thresholds_trade_operations_for_error(run_path, tmp_path):
+    files = ("--json", tmp_path / "t.json", "--picture", tmp_path / "t.png")
+    result = run("trade-off", run_path, "--thresholds", "0,64", "--episodes", 2, *files)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "t.json").read_text())
+    exact, coarse = figures["rows"]
+    assert (exact["threshold"], coarse["threshold"]) == (0, 64)
+    assert coarse["synaptic_operations"] < exact["synaptic_operations"] and coarse["sparsity"] > exact["sparsity"]
+    assert coarse["joules"] < exact["joules"]
+    assert abs(exact["rollout_error"] - figures["float"]["rollout_error"]) < 0.1
+    assert f"{coarse['synaptic_operations']:,.0f} synaptic operations" in result.stdout
+    assert imageio.imread(tmp_path / "t.png").std() > 0
+    assert "is no list of numbers" in refused("trade-off", run_path, "--thresholds", "a,b")
+    assert "does not exist" in refused("trade-off", tmp_path / "none")
+
+
+def test_without_thresholds_the_past_leaves_no_trace(bundle, tmp_path):
+    result = run("drift", bundle, "--decisions", 300, "--json", tmp_path / "d.json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "d.json").read_text())
+    assert len(rows) == 10 and rows[-1]["last"] == 290
+    assert all(row["mean"] == row["largest"] == 0 for row in rows)

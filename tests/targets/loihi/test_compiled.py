@@ -28,7 +28,7 @@ def assert_equal(network, ours, theirs, sent):
     assert ours.activity.lane_steps == theirs.activity.lane_steps and ours.time == theirs.time
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), thresholds=st.booleans(), batch=st.integers(1, 40), scale=st.sampled_from([1, 300]))
 def test_random_networks_are_equal_in_every_message(seed, thresholds, batch, scale):
     """Inputs of 300 times the size make messages wider than 16 bits, and products wrap."""
@@ -42,7 +42,7 @@ def test_random_networks_are_equal_in_every_message(seed, thresholds, batch, sca
     assert_equal(network, ours, theirs, sent)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), batches=st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_calls_of_any_number_of_lanes_are_equal(seed, batches):
     network = random_network(seed)
@@ -55,7 +55,7 @@ def test_calls_of_any_number_of_lanes_are_equal(seed, batches):
         assert_equal(network, ours, theirs, [])
 
 
-@settings(max_examples=80)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 20), scale=st.sampled_from([1, 20, 300]))
 def test_the_first_overflow_is_the_same(seed, batch, scale):
     network = draw_network(seed, False)
