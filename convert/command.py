@@ -29,11 +29,12 @@ class Lowering:
     options: tuple[str, ...] = ()
 
 
+LOIHI_OPTIONS = ("method", "threshold", "message_bits", "weight_bits", "chip", "neurons_a_core")
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert", ("int16", "finetune", "seed", "sensitivity")),
     "c": Lowering("nmbrl.convert.c.bundle", "convert,tflite,c"),
-    "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", ("method",)),
+    "loihi": Lowering("nmbrl.convert.loihi", "convert,loihi", LOIHI_OPTIONS),
 }
 
 
@@ -56,7 +57,7 @@ def convert(path: Path, target: str, out: Path, console: Console, **options: Any
     options = {name: value for name, value in options.items() if value is not None}
     foreign = [name for name in options if name not in LOWERINGS[target].options]
     if foreign:
-        raise NmbrlError(f"--{foreign[0]} is no option of target {target}")
+        raise NmbrlError(f"--{foreign[0].replace('_', '-')} is no option of target {target}")
     if not path.exists():
         raise NmbrlError(f"{path} does not exist; give the directory of a run")
     check_free(out)
@@ -99,13 +100,13 @@ def summarise(bundle: Bundle) -> Table:
     measured = bundle.measured
     table = Table(title=f"{bundle.target}: {bundle.interface.parameters:,} parameters")
     table.add_column("function")
-    for column in ("MACs", "bytes", "arena bytes"):
+    for column in ("MACs", "bytes", "arena bytes", "cores"):
         table.add_column(column, justify="right")
     table.add_column("worst / mean error of each output")
     for function in bundle.functions:
         errors = measured.get("errors", {}).get(function, {})
         shown = ", ".join(f"{name} {entry['worst']:.2g} / {entry['mean']:.2g}" for name, entry in errors.items())
-        numbers = (measured.get(key, {}).get(function) for key in ("macs", "bytes", "arena_bytes"))
+        numbers = (measured.get(key, {}).get(function) for key in ("macs", "bytes", "arena_bytes", "cores"))
         table.add_row(function, *("" if number is None else f"{number:,}" for number in numbers), shown)
     return table
 
@@ -149,6 +150,11 @@ def _drift(drift: Mapping[str, float]) -> str:
 @click.option("--finetune", type=int, help="Fit the weights to their rounding, in as many updates (tflite).")
 @click.option("--seed", type=int, help="Of --finetune  [default: the run's]")
 @click.option("--sensitivity", is_flag=True, default=None, help="Measure what rounding each tensor costs (tflite).")
+@click.option("--threshold", type=float, help="Changes that are not sent, in steps of messages (loihi)  [default: 0]")
+@click.option("--message-bits", type=int, help="Width of messages (loihi), 6 to 24  [default: 16]")
+@click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8  [default: 8]")
+@click.option("--chip", help="What to place the networks on (loihi): loihi1 or loihi2  [default: loihi2]")
+@click.option("--neurons-a-core", type=int, help="Spread the networks over more cores (loihi)  [default: all that fit]")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")
 @reports_errors
 def main(run: Path, target: str, out: Path | None, **options: Any) -> None:

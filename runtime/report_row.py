@@ -168,9 +168,12 @@ def _costs(subject: Subject, evaluation: Evaluation) -> dict[str, Quantity]:
     found["macs"] = Quantity(
         value=_macs(executor, evaluation.counts), unit="", source=COUNTED, note="if computed densely"
     )
-    for name in ("synaptic_operations", "neuron_updates", "messages", "steps"):
-        if name in evaluation.counts:
-            found[name] = Quantity(value=evaluation.counts[name], unit="", source=COUNTED)
+    counts = dict(evaluation.counts)
+    if "packets" in counts:
+        counts["hops"] = counts["hops_east_west"] + counts["hops_north_south"]
+    for name in ("synaptic_operations", "neuron_updates", "messages", "packets", "hops", "steps"):
+        if name in counts:
+            found[name] = Quantity(value=counts[name], unit="", source=COUNTED)
     return found
 
 
@@ -178,7 +181,11 @@ def _on_device(target: str, measured: Mapping[str, Any]) -> dict[str, Quantity]:
     """What the conversion recorded of the device's memory, over all functions."""
     names = {"arena_bytes": ("ram", "B", "tensor arenas")}
     if target == "loihi":
-        names |= {"bytes": ("synaptic_memory", "B", "synapses"), "neurons": ("neurons", "", "neurons")}
+        names |= {
+            "bytes": ("synaptic_memory", "B", "synapses"),
+            "neurons": ("neurons", "", "neurons"),
+            "cores": ("cores", "", "cores"),
+        }
     found = {}
     for recorded, (name, unit, what) in names.items():
         sizes = measured.get(recorded)

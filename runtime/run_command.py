@@ -37,7 +37,7 @@ def planner_options(command: Any) -> Any:
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here.")
 @click.option("--video", type=click.Path(path_type=Path), help="Write a film of the first episode (.mp4, .gif).")
 @click.option("--interpreter", type=click.Choice(["tflm", "tflite-runtime"]), help="What runs a tflite bundle.")
-@click.option("--simulator", type=click.Choice(["fast", "strict", "lava"]), help="What runs a loihi bundle.")
+@click.option("--simulator", type=click.Choice(["fast", "strict", "numpy", "lava"]), help="What runs a loihi bundle.")
 @click.option(
     "--adapt/--no-adapt", default=None, help="Correct the model to the plant while planning [default: adapt]."
 )

@@ -1,7 +1,8 @@
 """What a decision costs where no meter is attached: counts times published constants, each with its source and range.
 
 Nothing here is a measurement of this project. An estimate is dynamic energy only, unless it says otherwise, and every
-estimate names what it leaves out. A count of instructions or operations is never turned into a time.
+estimate names what it leaves out. A count of instructions or operations is never turned into a time here; the times
+that are published for Loihi's operations are in `nmbrl.targets.loihi.latency`.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ SANA_FE = (
     "SANA-FE, arch/loihi.yaml, github.com/SLAM-Lab/SANA-FE (fitted to Loihi 1 hardware; its authors report errors of "
     "up to 11.7 % in energy)"
 )
-KERAS_SPIKING = "KerasSpiking, keras_spiking/model_energy.py, github.com/nengo/keras-spiking (Intel i7-4960X)"
+_KERAS_SPIKING = "KerasSpiking, keras_spiking/model_energy.py, github.com/nengo/keras-spiking"
+KERAS_SPIKING = f"{_KERAS_SPIKING} (Intel i7-4960X)"
+KERAS_SPIKING_LOIHI = f"{_KERAS_SPIKING} (its row for Loihi, from Davies et al. 2018)"
 MLPERF_TINY = "MLPerf Tiny, anomaly detection, measured by the submitters, mlcommons.org/benchmarks/inference-tiny"
 
 
@@ -91,8 +94,6 @@ LOIHI_NEURON_UPDATE_INACTIVE = 52 * PICO
 LOIHI_SPIKE_IN_TILE = 1.7 * PICO
 LOIHI_HOP_EAST_WEST = 3.0 * PICO
 LOIHI_HOP_NORTH_SOUTH = 4.0 * PICO
-# A chip is a mesh of 8 x 4 tiles of four neuromorphic cores: the farthest two are 7 + 3 hops apart.
-LOIHI_LONGEST_ROUTE = 7 * LOIHI_HOP_EAST_WEST + 3 * LOIHI_HOP_NORTH_SOUTH
 
 # SANA-FE arch/loihi.yaml, in joules; a hop costs 3.0 to 4.2 pJ there.
 SANA_FE_SYNAPSE_DENSE = 35.5 * PICO
@@ -101,7 +102,12 @@ SANA_FE_SOMA_ACCESS = 51.2 * PICO
 SANA_FE_SOMA_UPDATE = 21.6 * PICO
 SANA_FE_SPIKE = 69.3 * PICO
 SANA_FE_AXON_OUT = 111 * PICO
-SANA_FE_LONGEST_ROUTE = 7 * 3.0 * PICO + 3 * 4.2 * PICO
+SANA_FE_HOP_EAST_WEST = 3.0 * PICO
+SANA_FE_HOP_NORTH_SOUTH = 4.2 * PICO
+
+# KerasSpiking's row for Loihi takes Davies' energy for the synapse and 3.5 pJ more for each operation.
+KERAS_SPIKING_LOIHI_SYNAPTIC_OPERATION = (23.6 + 3.5) * PICO
+KERAS_SPIKING_LOIHI_NEURON_UPDATE = 81 * PICO
 
 _LOIHI_LEAVES_OUT = (
     "static power (about 104 mW a Loihi 1 chip, derived from Frady et al. 2020), barrier synchronisation, embedded "
@@ -109,39 +115,71 @@ _LOIHI_LEAVES_OUT = (
 )
 
 
-def loihi(counts: Mapping[str, float]) -> tuple[Estimate, Estimate]:
-    """Estimate the energy of counted events with Loihi 1's constants, as published and as fitted to hardware.
+LOIHI_COUNTS = ("synaptic_operations", "neuron_updates", "messages", "packets", "hops_east_west", "hops_north_south")
+
+
+def loihi(counts: Mapping[str, float]) -> tuple[Estimate, ...]:
+    """Estimate the energy of counted events by each published model of Loihi 1.
 
     No energy of a single operation is published for Loihi 2, so its networks are priced with Loihi 1's constants too.
 
     Args:
-        counts: ``synaptic_operations``, ``neuron_updates`` and ``messages`` (spikes sent).
+        counts: by the names of `LOIHI_COUNTS`; see `nmbrl.targets.loihi.executor.LoihiExecutor`.
     """
-    synaptic, updates, messages = (counts[name] for name in ("synaptic_operations", "neuron_updates", "messages"))
-    synapses = synaptic * LOIHI_SYNAPTIC_OPERATION
-    local = messages * LOIHI_SPIKE_IN_TILE
-    active = synapses + updates * LOIHI_NEURON_UPDATE_ACTIVE + local
-    davies = Estimate(
+    return _published(counts), _fitted(counts), _keras_spiking(counts)
+
+
+def _published(counts: Mapping[str, float]) -> Estimate:
+    synaptic, updates, messages, packets, east_west, north_south = (counts[name] for name in LOIHI_COUNTS)
+    rest = (
+        synaptic * LOIHI_SYNAPTIC_OPERATION
+        + packets * LOIHI_SPIKE_IN_TILE
+        + east_west * LOIHI_HOP_EAST_WEST
+        + north_south * LOIHI_HOP_NORTH_SOUTH
+    )
+    # A neuron that sends was active; of the others it is not known.
+    inactive = max(updates - messages, 0)
+    high = rest + updates * LOIHI_NEURON_UPDATE_ACTIVE
+    return Estimate(
         name="Loihi 1 constants, published",
-        joules=active,
-        low=synapses + updates * LOIHI_NEURON_UPDATE_INACTIVE + local,
-        high=active + messages * LOIHI_LONGEST_ROUTE,
+        joules=high,
+        low=high - inactive * (LOIHI_NEURON_UPDATE_ACTIVE - LOIHI_NEURON_UPDATE_INACTIVE),
+        high=high,
         source=DAVIES,
-        range_of="neuron updates all inactive and spikes inside a tile; to all active and spikes across the whole mesh",
+        range_of="neuron updates active only where a message is sent; to all of them active",
         leaves_out=f"{_LOIHI_LEAVES_OUT}; the synaptic operation is the published minimum",
     )
-    somas = updates * (SANA_FE_SOMA_ACCESS + SANA_FE_SOMA_UPDATE) + messages * SANA_FE_AXON_OUT
-    fitted = Estimate(
+
+
+def _fitted(counts: Mapping[str, float]) -> Estimate:
+    synaptic, updates, messages, packets, east_west, north_south = (counts[name] for name in LOIHI_COUNTS)
+    rest = (
+        updates * SANA_FE_SOMA_ACCESS
+        + messages * SANA_FE_SPIKE
+        + packets * SANA_FE_AXON_OUT
+        + east_west * SANA_FE_HOP_EAST_WEST
+        + north_south * SANA_FE_HOP_NORTH_SOUTH
+    )
+    high = rest + synaptic * SANA_FE_SYNAPSE_DENSE + updates * SANA_FE_SOMA_UPDATE
+    return Estimate(
         name="Loihi 1 constants, fitted",
-        joules=synaptic * SANA_FE_SYNAPSE_DENSE + somas + messages * SANA_FE_SPIKE,
-        low=synaptic * SANA_FE_SYNAPSE_SPARSE + somas,
-        high=synaptic * SANA_FE_SYNAPSE_DENSE + somas + messages * (SANA_FE_SPIKE + SANA_FE_LONGEST_ROUTE),
+        joules=high,
+        low=rest + synaptic * SANA_FE_SYNAPSE_SPARSE + min(updates, messages) * SANA_FE_SOMA_UPDATE,
+        high=high,
         source=SANA_FE,
-        range_of="sparse synapses, messages of few neurons, inside a tile; to dense synapses, a neuron a message, "
-        "across the whole mesh",
+        range_of="sparse synapses, neurons updated only where a message is sent; to dense synapses, all updated",
         leaves_out=_LOIHI_LEAVES_OUT,
     )
-    return davies, fitted
+
+
+def _keras_spiking(counts: Mapping[str, float]) -> Estimate:
+    synapses = counts["synaptic_operations"] * KERAS_SPIKING_LOIHI_SYNAPTIC_OPERATION
+    return Estimate(
+        name="Loihi 1 constants, KerasSpiking",
+        joules=synapses + counts["neuron_updates"] * KERAS_SPIKING_LOIHI_NEURON_UPDATE,
+        source=KERAS_SPIKING_LOIHI,
+        leaves_out=f"{_LOIHI_LEAVES_OUT}, spikes on the mesh",
+    )
 
 
 KERAS_SPIKING_CPU = 8.6 * NANO

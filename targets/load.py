@@ -35,7 +35,7 @@ def load(path: str | Path, **options: Any) -> Executor:
     Args:
         path: directory of a run or a bundle.
         **options: choices of the target: ``interpreter`` (tflite: ``tflm`` or ``tflite-runtime``), ``simulator``
-            (loihi: ``fast``, ``strict`` or ``lava``). None means the target's default.
+            (loihi: ``fast``, ``strict``, ``numpy`` or ``lava``). None means the target's default.
 
     Raises:
         NmbrlError: if it is neither, is damaged, or needs a package that is not installed.

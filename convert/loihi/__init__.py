@@ -1,5 +1,6 @@
 """Lowering to Loihi: every core function as a sigma-delta network of graded spikes in fixed point."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ from nmbrl.convert.provenance import make_provenance
 from nmbrl.convert.verify import measure_errors
 from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi.chips import find_chip
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
+from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.storage import encode_network
 from nmbrl.train.deployed import DeployedModel, TorchExecutor
 
@@ -33,6 +36,8 @@ def convert(
     threshold: float = 0.0,
     message_bits: int = 16,
     weight_bits: int = 8,
+    chip: str = "loihi2",
+    neurons_a_core: int | None = None,
 ) -> Bundle:
     """Write a run's model as a Loihi bundle.
 
@@ -44,9 +49,12 @@ def convert(
         threshold: changes smaller than this many steps of a population's messages are not sent.
         message_bits: width of messages, signed.
         weight_bits: width of weights without their sign.
+        chip: key of the chip to place the networks on.
+        neurons_a_core: see `nmbrl.targets.loihi.placement.place`.
 
     Raises:
-        NmbrlError: if the model uses an operation that has no counterpart, or an option is out of range.
+        NmbrlError: if the networks do not fit the chip, the model uses an operation that has no counterpart, or an
+            option is out of range.
     """
     if method != "sigma-delta":
         raise NmbrlError(f"unknown method {method!r} for Loihi; choose sigma-delta")
@@ -54,6 +62,8 @@ def convert(
     samples = compute_samples(run.model, run.calibration, run.seed)
     progress("lower")
     functions, networks = build(run.model, samples.inputs, threshold, message_bits, weight_bits)
+    progress("place")
+    placement = place(networks, find_chip(chip), neurons_a_core)
     progress("verify")
     executor = LoihiExecutor(run.model.interface, dict(run.model.macs), functions, networks, "strict")
     errors = measure_errors(executor, TorchExecutor(run.model), samples)
@@ -66,6 +76,8 @@ def convert(
         "message_bits": message_bits,
         "weight_bits": weight_bits,
         "table_segments": SEGMENTS,
+        "chip": chip,
+        "neurons_a_core": neurons_a_core,
     }
     return write_bundle(
         out,
@@ -76,12 +88,14 @@ def convert(
         provenance=make_provenance(run, PACKAGES, options),
         measured={
             "macs": dict(run.model.macs),
-            "bytes": {name: _synaptic_bytes(network) for name, network in networks.items()},
+            "bytes": _synaptic_bytes(placement),
             "errors": errors,
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},
             "synapses": {name: _synapses(network) for name, network in networks.items()},
             "steps": {name: network.steps for name, network in networks.items()},
+            "cores": placement.count(),
         },
+        details={"placement": placement.model_dump(mode="json")},
     )
 
 
@@ -143,9 +157,12 @@ def _synapses(network: Network) -> int:
     return sum(int(np.count_nonzero(part.weights)) for part in network.synapses)
 
 
-def _synaptic_bytes(network: Network) -> int:
-    """Bytes of weights alone, at their width; what a core's encoding adds depends on the mapping."""
-    return sum(int(np.count_nonzero(part.weights)) * part.weight_bits for part in network.synapses) // 8
+def _synaptic_bytes(placement: Placement) -> dict[str, int]:
+    """Synaptic memory of the cores of each function, as it is encoded there."""
+    bits = Counter[str]()
+    for core in placement.cores:
+        bits[core.function] += core.synaptic_bits
+    return {function: count // 8 for function, count in bits.items()}
 
 
 __all__: list[Any] = ["build", "convert"]

@@ -23,8 +23,8 @@ class Emission:
         ranges: of every function's nodes.
         message_bits: width of messages, signed.
         weight_bits: width of weights without their sign.
-        threshold: changes smaller than this many steps of a population's messages are not sent; inputs and outputs
-            always send everything.
+        threshold: changes smaller than this many steps of a population's messages are not sent; outputs always
+            send everything.
     """
 
     def __init__(
@@ -74,12 +74,11 @@ class Emission:
 
     def _population(self, node: Node) -> Population:
         k = self._message(node.name)
-        ends = node.kind == "input" or node.name in self.graph.outputs.values()
         shift = self._accumulator(node, 0) - k if node.kind in ("linear", "relu") else 0
         common: dict[str, Any] = {
             "name": node.name,
             "size": node.size,
-            "threshold": 0 if ends else round(self.threshold * 2.0**shift),
+            "threshold": 0 if node.name in self.graph.outputs.values() else round(self.threshold * 2.0**shift),
             "message_bits": self.message_bits,
         }
         if node.kind == "input":

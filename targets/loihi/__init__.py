@@ -12,14 +12,17 @@ def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Execut
     Args:
         path: directory of the bundle.
         bundle: its manifest.
-        simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well) or
-            ``lava`` (Lava runs beside the first lane of a batch, and every message of every population is compared).
+        simulator: ``fast`` (the integers that Lava computes), ``strict`` (the chip's widths enforced as well),
+            ``numpy`` (``fast`` as it is defined, without compiled code) or ``lava`` (Lava runs beside the first lane of
+            a batch, and every message of every population is compared).
 
     Raises:
         NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.
     """
     from nmbrl.targets.loihi.executor import LoihiExecutor
+    from nmbrl.targets.loihi.placement import read_placement
     from nmbrl.targets.loihi.storage import read_network
 
     networks = {name: read_network(path / function.file) for name, function in bundle.functions.items()}
-    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator)
+    placement = read_placement(bundle.details.get("placement"), networks)
+    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator, placement)

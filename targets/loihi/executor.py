@@ -1,18 +1,23 @@
 """Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
 
-from dataclasses import asdict
+from contextlib import suppress
 
 import numpy as np
 
 from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
+from nmbrl.targets.loihi.chips import LOIHI_2
+from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import Input, Network
+from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
+from nmbrl.targets.loihi.traffic import Routes
 
-SIMULATORS = ("fast", "strict", "lava")
+SIMULATORS = ("fast", "strict", "numpy", "lava")
+AnySimulator = CompiledSimulator | Simulator
 
 
 class LoihiExecutor(Executor):
@@ -23,15 +28,22 @@ class LoihiExecutor(Executor):
     larger thresholds the last changes too small to send are missing from it, within the thresholds.
 
     Besides calls, ``counts`` has ``steps``, ``messages``, ``possible_messages`` (one a neuron and call),
-    ``synaptic_operations`` and ``neuron_updates``, all summed over the batch; the last two and ``messages`` also for
-    each population, as ``messages/<function>/<population>``.
+    ``synaptic_operations``, ``neuron_updates``, ``packets`` (messages times the axons that they leave through),
+    ``hops_east_west`` and ``hops_north_south`` (tiles that those cross), all summed over the batch; ``messages``,
+    ``synaptic_operations`` and ``neuron_updates`` also for each population, as ``messages/<function>/<population>``.
 
     Args:
         interface: shapes and constants of the model.
         macs: multiply-accumulates of one call of each function for one sample.
         functions: inputs and outputs of each function with their scales.
         networks: network of each function.
-        simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane.
+        simulator: one of `SIMULATORS`; with ``lava``, Lava runs beside the first lane; ``numpy`` is ``fast`` without
+            compiled code.
+        placement: cores of the networks; None lays them on Loihi 2.
+
+    Attributes:
+        routes: of each function.
+        messages: of each function by step and neuron, since the start; see `Activity`.
 
     Raises:
         NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
@@ -44,6 +56,7 @@ class LoihiExecutor(Executor):
         functions: dict[str, Function],
         networks: dict[str, Network],
         simulator: str = "fast",
+        placement: Placement | None = None,
     ) -> None:
         super().__init__("loihi", interface, macs)
         if simulator not in SIMULATORS:
@@ -51,13 +64,23 @@ class LoihiExecutor(Executor):
         for name, function in functions.items():
             _check(name, function, networks[name])
         self.functions, self.networks = functions, networks
+        self.placement = placement or place(networks, LOIHI_2)
         self._limits = {
             (function, name): _input(network, population).limit
             for function, network in networks.items()
             for name, population in network.inputs.items()
         }
+        self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
+        self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
+        self._names = {
+            function: {
+                quantity: [f"{quantity}/{function}/{population.name}" for population in network.populations]
+                for quantity in ("messages", "synaptic_operations", "neuron_updates")
+            }
+            for function, network in networks.items()
+        }
         self._kind = simulator
-        self._simulators: dict[str, Simulator] = {}
+        self._simulators: dict[str, AnySimulator] = {}
         self._lava: dict[str, LavaComparison] = {}
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -71,38 +94,69 @@ class LoihiExecutor(Executor):
         batch = len(next(iter(inputs.values())))
         simulator = self._simulators.get(function)
         if simulator is None:
-            simulator = self._simulators[function] = Simulator(network, batch, self._kind == "strict")
+            simulator = self._simulators[function] = open_simulator(network, batch, self._kind)
             if self._kind == "lava":
                 self._lava[function] = LavaComparison(network, simulator)
         else:
             simulator.resize(batch)
-            simulator.clear_activity()
+            simulator.activity.clear()
         values = {
             network.inputs[tensor.name]: quantise(inputs[tensor.name], tensor, self._limits[function, tensor.name])
             for tensor in tensors.inputs
         }
-        sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
         if function in self._lava:
+            sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
             self._lava[function].check(values, sent)
+        else:
+            simulator.run(values)
         self._count(function, simulator)
         return {
             tensor.name: (simulator.sent(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
             for tensor in tensors.outputs
         }
 
+    def forget(self) -> None:
+        """Start all networks anew, as if nothing had been computed; counts stay."""
+        self.close()
+        self._simulators.clear()
+        self._lava.clear()
+
     def close(self) -> None:
         """End Lava where it runs."""
         for comparison in self._lava.values():
             comparison.close()
 
-    def _count(self, function: str, simulator: Simulator) -> None:
-        neurons = sum(population.size for population in simulator.network.populations)
-        self.counts["steps"] += simulator.network.steps * simulator.batch
-        self.counts["possible_messages"] += neurons * simulator.batch
-        for population, activity in simulator.activity.items():
-            for quantity, number in asdict(activity).items():
-                self.counts[quantity] += number
-                self.counts[f"{quantity}/{function}/{population}"] += number
+    def _count(self, function: str, simulator: AnySimulator) -> None:
+        activity, routes = simulator.activity, self.routes[function]
+        self.messages[function] += activity.messages
+        messages = activity.by_neuron()
+        total = {
+            "steps": activity.lane_steps,
+            "possible_messages": len(messages) * simulator.batch,
+            "packets": messages @ routes.packets,
+            "hops_east_west": messages @ routes.hops_east_west,
+            "hops_north_south": messages @ routes.hops_north_south,
+        }
+        for quantity, counts in activity.by_population(messages).items():
+            each = counts.tolist()
+            total[quantity] = sum(each)
+            total.update(zip(self._names[function][quantity], each, strict=True))
+        for name, number in total.items():
+            self.counts[name] += int(number)
+
+
+def open_simulator(network: Network, batch: int, kind: str) -> AnySimulator:
+    """Make a simulator: the compiled one, or the NumPy one where that is asked for or there is no C compiler.
+
+    Args:
+        network: what to run.
+        batch: number of lanes.
+        kind: one of `SIMULATORS`.
+    """
+    if kind != "numpy":
+        with suppress(NmbrlError):
+            return CompiledSimulator(network, batch, strict=kind == "strict")
+    return Simulator(network, batch, strict=kind == "strict")
 
 
 def scale(tensor: Tensor) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi.activity import Activity
 from nmbrl.targets.loihi.limits import PRODUCT_BITS, STATE_BITS, SYNAPTIC_BITS, Integers, excess
 from nmbrl.targets.loihi.network import Input, Network, Population, Product, SigmaDelta, Synapses, Table
 
@@ -30,21 +31,6 @@ class WidthError(NmbrlError):
             "convert with calibration data that reaches as far, or with fewer message bits"
         )
         self.population, self.variable, self.step, self.amount = population, variable, step, amount
-
-
-@dataclass
-class Activity:
-    """What a population did since the last count, summed over lanes.
-
-    Attributes:
-        messages: graded messages sent (payloads that are not 0).
-        synaptic_operations: synapses that those messages passed.
-        neuron_updates: neurons times steps; the chip visits every neuron in every step.
-    """
-
-    messages: int = 0
-    synaptic_operations: int = 0
-    neuron_updates: int = 0
 
 
 @dataclass
@@ -97,10 +83,9 @@ class Simulator:
         self.network = network
         self.strict = strict
         self.time = 0
-        self.activity = {population.name: Activity() for population in network.populations}
+        self.activity = Activity(network)
         self._populations = network.by_name
         self._wires = _wires(network.synapses)
-        self._fan_out = _fan_out(network)
         self._pending: dict[int, dict[tuple[str, int], Integers]] = defaultdict(dict)
         self._states = {population.name: _zeros(population, 1) for population in network.populations}
         self._fresh = True
@@ -117,6 +102,16 @@ class Simulator:
             missing = batch - len(self._states[name].sent)
             if missing > 0:
                 self._states[name] = self._states[name].extended(settled, missing)
+
+    def run(self, values: dict[str, Integers] | None = None, steps: int | None = None) -> None:
+        """Run steps.
+
+        Args:
+            values: see `step`, for the first of them.
+            steps: how many; None for `Network.steps`.
+        """
+        for step in range(self.network.steps if steps is None else steps):
+            self.step(values if step == 0 else None)
 
     def step(self, values: dict[str, Integers] | None = None) -> dict[str, Integers]:
         """Run one step.
@@ -138,8 +133,7 @@ class Simulator:
         }
         for name, sent in messages.items():
             self._send(name, sent)
-        for name, population in self._populations.items():
-            self.activity[name].neuron_updates += population.size * self.batch
+        self.activity.lane_steps += self.batch
         self._fresh = False
         self.time += 1
         return messages
@@ -148,17 +142,13 @@ class Simulator:
         """Return the value of a population: the sum (batch, size) of all it has sent."""
         return self._states[name].sent[: self.batch].copy()
 
-    def clear_activity(self) -> None:
-        """Start counting anew."""
-        self.activity = {name: Activity() for name in self._populations}
-
     def _settle(self) -> None:
         """Let the biases run through, in one lane: what every lane's state is before its first input."""
         self.batch = 1
         for _ in range(self.network.steps):
             self.step()
         self._settled = copy.deepcopy(self._states)
-        self.clear_activity()
+        self.activity.clear()
 
     def _update(self, population: Population, arrived: dict[tuple[str, int], Integers]) -> Integers:
         """Add what arrived, compute the activation, and return the messages (batch, size) by the rule of `network`."""
@@ -183,12 +173,10 @@ class Simulator:
         return messages
 
     def _send(self, name: str, messages: Integers) -> None:
-        spikes = np.count_nonzero(messages, axis=0)
-        if not spikes.any():
+        counts = np.count_nonzero(messages, axis=0)
+        if not counts.any():
             return
-        activity = self.activity[name]
-        activity.messages += int(spikes.sum())
-        activity.synaptic_operations += int(spikes @ self._fan_out[name])
+        self.activity.messages[self.time % self.network.steps, self.activity.neurons[name]] += counts
         payload = messages.astype(np.float64)
         for wire in self._wires.get(name, ()):
             current = wire.deliver(payload)
@@ -245,11 +233,3 @@ def _wires(synapses: tuple[Synapses, ...]) -> dict[str, list[_Wire]]:
     for (source, target, port, delay), matrix in merged.items():
         wires[source].append(_Wire(target, port, delay, matrix, 0))
     return dict(wires)
-
-
-def _fan_out(network: Network) -> dict[str, np.ndarray]:
-    """Number of synapses that a message of each neuron passes, by population; weights of 0 are no synapses."""
-    fan_out = {population.name: np.zeros(population.size, np.int64) for population in network.populations}
-    for part in network.synapses:
-        fan_out[part.source] += np.count_nonzero(part.weights, axis=0)
-    return fan_out

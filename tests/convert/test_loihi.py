@@ -183,6 +183,26 @@ def test_thresholds_save_messages_and_keep_the_error_small(parts):
     assert np.abs(states[1] - states[0]).max() < 0.05
 
 
+@pytest.mark.parametrize("threshold", [0.0, 64.0])
+def test_nothing_drifts_over_10000_decisions(parts, threshold):
+    """State is fed back all along; the same from a state that was just taken in is what it should be."""
+    model, samples, _, _ = parts
+    networks = build(model, samples.inputs, threshold=threshold)
+    used, fresh = (executor((model, samples, *networks)) for _ in range(2))
+    random = np.random.default_rng(0)
+    observation, state = np.array([[0.5, -1.0, 0.0]], np.float32), used.reset(1)
+    errors = []
+    for decision in range(10_000):
+        observation = observation + random.normal(0, 0.01, (1, 3)).astype(np.float32) - 0.02 * observation
+        before, state = state, used.observe(state, np.zeros((1, 2), np.float32), observation)
+        if decision % 50 == 0:
+            fresh.forget()
+            expected = fresh.observe(before, np.zeros((1, 2), np.float32), observation)
+            errors.append(float(np.abs(state - expected).mean()))
+    early, late = np.mean(errors[:20]), np.mean(errors[-20:])
+    assert late <= 2 * early if threshold else max(errors) == 0
+
+
 def test_inputs_beyond_the_calibrated_range_saturate(parts):
     _, samples, functions, networks = parts
     tensor = functions["observe"].inputs[0]

@@ -17,6 +17,7 @@ from nmbrl.runtime.report_document import Report
 from nmbrl.runtime.report_page import render_page
 from nmbrl.runtime.report_text import interval, text
 from nmbrl.targets.bundle import Function, Provenance, Tensor, write_bundle
+from nmbrl.targets.costs import LOIHI_COUNTS
 from nmbrl.targets.load import TARGETS, Target
 
 from .plants import POINT_MASS, A, B, PointMass, PointMassModel, Q, R, riccati
@@ -39,7 +40,7 @@ gymnasium.register(REWARDED, RewardedPointMass, order_enforce=False, disable_env
 class CountingModel(PointMassModel):
     """Stands for any target, and counts spikes where that target does."""
 
-    EVENTS = ("synaptic_operations", "neuron_updates", "messages")
+    EVENTS = LOIHI_COUNTS
 
     def __init__(self, target, spikes=0, broken=False, **options):
         super().__init__(**options)
@@ -138,11 +139,11 @@ def test_returns_kept_and_costs_by_hand(bundle, tmp_path):
 def test_spikes_are_priced_a_decision(bundle):
     recorded = {"bytes": {"act": 300, "value": 50}, "neurons": {"act": 9}}
     report = make_report([bundle("chip", "loihi", recorded, spikes=100)], Settings(episodes=2))
-    davies, fitted = report.rows[0].energy
+    davies, fitted, _ = report.rows[0].energy
     quantities = report.rows[0].quantities
     assert quantities["messages"].value == 100
     assert (quantities["synaptic_memory"].value, quantities["neurons"].value) == (350, 9)
-    assert davies.value == pytest.approx(100 * (23.6 + 81 + 1.7) * 1e-12)
+    assert davies.value == pytest.approx(100 * (23.6 + 81 + 1.7 + 3.0 + 4.0) * 1e-12)
     assert "Davies" in davies.source and "SANA-FE" in fitted.source
 
 

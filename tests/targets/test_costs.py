@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmbrl.targets.costs import BOARDS, MLPERF_TINY_MACS, desktop_processor, estimates, loihi, microcontroller
+from nmbrl.targets.costs import (
+    BOARDS,
+    LOIHI_COUNTS,
+    MLPERF_TINY_MACS,
+    desktop_processor,
+    estimates,
+    loihi,
+    microcontroller,
+)
 
 amounts = st.floats(0, 1e9)
 
@@ -21,17 +29,22 @@ def test_picojoules_a_mac_as_published():
 
 
 def test_loihi_by_hand():
-    davies, fitted = loihi({"synaptic_operations": 1000, "neuron_updates": 100, "messages": 10})
-    assert davies.joules == pytest.approx((1000 * 23.6 + 100 * 81 + 10 * 1.7) * 1e-12)
-    assert davies.low == pytest.approx((1000 * 23.6 + 100 * 52 + 10 * 1.7) * 1e-12)
-    assert davies.high == pytest.approx((1000 * 23.6 + 100 * 81 + 10 * (1.7 + 7 * 3.0 + 3 * 4.0)) * 1e-12)
-    assert fitted.joules == pytest.approx((1000 * 35.5 + 100 * (51.2 + 21.6) + 10 * (69.3 + 111)) * 1e-12)
-    assert "Davies" in davies.source and "SANA-FE" in fitted.source
+    counts = {"synaptic_operations": 1000, "neuron_updates": 100, "messages": 10}
+    counts |= {"packets": 20, "hops_east_west": 7, "hops_north_south": 3}
+    davies, fitted, keras = loihi(counts)
+    mesh = 20 * 1.7 + 7 * 3.0 + 3 * 4.0
+    assert davies.joules == davies.high == pytest.approx((1000 * 23.6 + 100 * 81 + mesh) * 1e-12)
+    assert davies.low == pytest.approx((1000 * 23.6 + 10 * 81 + 90 * 52 + mesh) * 1e-12)
+    mesh = 20 * 111 + 7 * 3.0 + 3 * 4.2
+    assert fitted.joules == pytest.approx((1000 * 35.5 + 100 * (51.2 + 21.6) + 10 * 69.3 + mesh) * 1e-12)
+    assert fitted.low == pytest.approx((1000 * 33.6 + 100 * 51.2 + 10 * 21.6 + 10 * 69.3 + mesh) * 1e-12)
+    assert keras.joules == pytest.approx((1000 * 27.1 + 100 * 81) * 1e-12)
+    assert "Davies" in davies.source and "SANA-FE" in fitted.source and "KerasSpiking" in keras.source
 
 
 @given(amounts, amounts, amounts, amounts)
 def test_every_estimate_lies_in_its_range_and_names_its_source(macs, synaptic, updates, messages):
-    counts = {"synaptic_operations": synaptic, "neuron_updates": updates, "messages": messages}
+    counts = dict.fromkeys(LOIHI_COUNTS, messages) | {"synaptic_operations": synaptic, "neuron_updates": updates}
     for energy in (microcontroller(macs), desktop_processor(macs), *loihi(counts)):
         assert energy.joules >= 0
         if energy.low is not None:
@@ -41,7 +54,7 @@ def test_every_estimate_lies_in_its_range_and_names_its_source(macs, synaptic, u
 
 
 def test_only_known_targets_are_priced():
-    spikes = {"synaptic_operations": 5.0, "neuron_updates": 5.0, "messages": 5.0}
+    spikes = dict.fromkeys(LOIHI_COUNTS, 5.0)
     assert [energy.name for energy in estimates("loihi", 100, spikes)] == [energy.name for energy in loihi(spikes)]
     assert estimates("tflite", 100, {}) == (microcontroller(100),)
     assert estimates("onnx", 100, {}) == (desktop_processor(100),)

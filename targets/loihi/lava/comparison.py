@@ -3,6 +3,7 @@
 import numpy as np
 
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.oracle import LavaOracle
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import Network
@@ -14,13 +15,13 @@ class LavaComparison:
 
     Args:
         network: what both run.
-        simulator: settled on inputs of 0.
+        simulator: compiled or not, settled on inputs of 0.
 
     Raises:
         NmbrlError: if Lava is missing, fails, takes too long, or settles on other values.
     """
 
-    def __init__(self, network: Network, simulator: Simulator) -> None:
+    def __init__(self, network: Network, simulator: CompiledSimulator | Simulator) -> None:
         self.network = network
         self.time = 0
         self._oracle = LavaOracle(network, network.steps)

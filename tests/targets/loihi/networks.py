@@ -23,6 +23,11 @@ def random_network(seed: int, thresholds: bool = False) -> Network:
     raise AssertionError
 
 
+def draw_network(seed: int, thresholds: bool) -> Network:
+    """Draw a network that may exceed any width."""
+    return _draw(np.random.default_rng(seed), thresholds)
+
+
 def _draw(random: np.random.Generator, thresholds: bool) -> Network:
     """Two inputs, three to five populations of all kinds, synapses of every sign mode, exponent and delay forward."""
     populations: list[Population] = [Input("in.u", 3), Input("in.w", 2)]
@@ -82,9 +87,9 @@ def _random_synapses(
     )
 
 
-def random_values(random: np.random.Generator, network: Network, batch: int) -> dict[str, np.ndarray]:
+def random_values(random: np.random.Generator, network: Network, batch: int, scale: int = 1) -> dict[str, np.ndarray]:
     """Values for every input."""
     return {
-        name: random.integers(-500, 500, (batch, network.by_name[name].size)).astype(np.int32)
+        name: random.integers(-500 * scale, 500 * scale, (batch, network.by_name[name].size)).astype(np.int32)
         for name in network.inputs.values()
     }

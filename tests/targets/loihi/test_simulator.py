@@ -112,9 +112,9 @@ def test_activity_counts_messages_and_the_synapses_they_pass():
     simulator.step({"in.u": np.array([[1, 1, 1], [0, 1, 0]], np.int32)})
     simulator.step()
     # Lane 0 passes 2 + 1 + 1 synapses, lane 1 one; then y changes in 2 and in 1 neurons.
-    assert simulator.activity["in.u"].messages == 4 and simulator.activity["in.u"].synaptic_operations == 5
-    assert simulator.activity["y"].messages == 3 and simulator.activity["y"].synaptic_operations == 0
-    assert simulator.activity["y"].neuron_updates == 2 * 2 * 2
+    assert simulator.activity.of("in.u") == {"messages": 4, "synaptic_operations": 5, "neuron_updates": 12}
+    assert simulator.activity.of("y") == {"messages": 3, "synaptic_operations": 0, "neuron_updates": 8}
+    np.testing.assert_array_equal(simulator.activity.messages, [[1, 2, 1, 0, 0], [0, 0, 0, 1, 2]])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""The C core is the NumPy definition, bit for bit: messages, values, counts and overflows."""
+
+import platform
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi import compiled
+from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
+from nmbrl.targets.loihi.executor import open_simulator
+from nmbrl.targets.loihi.network import Input, Network, SigmaDelta, Synapses
+from nmbrl.targets.loihi.simulator import Simulator, WidthError
+
+from .networks import draw_network, random_network, random_values
+
+
+def assert_equal(network, ours, theirs, sent):
+    for population in network.populations:
+        silent = np.zeros((ours.batch, population.size), np.int32)
+        np.testing.assert_array_equal(ours.sent(population.name), theirs.sent(population.name), population.name)
+        for step, (mine, expected) in enumerate(sent):
+            name = population.name
+            np.testing.assert_array_equal(mine[name], expected.get(name, silent), f"{name} in step {step}")
+    np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+    assert ours.activity.lane_steps == theirs.activity.lane_steps and ours.time == theirs.time
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), thresholds=st.booleans(), batch=st.integers(1, 40), scale=st.sampled_from([1, 300]))
+def test_random_networks_are_equal_in_every_message(seed, thresholds, batch, scale):
+    """Inputs of 300 times the size make messages wider than 16 bits, and products wrap."""
+    network = draw_network(seed, thresholds)
+    ours, theirs = CompiledSimulator(network, batch), Simulator(network, batch)
+    random, sent = np.random.default_rng(seed), []
+    for time in range(3 * network.steps):
+        # Values change while others are under way as well.
+        values = random_values(random, network, batch, scale) if time % 3 == 0 else None
+        sent.append((ours.step(values), theirs.step(values)))
+    assert_equal(network, ours, theirs, sent)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6), batches=st.lists(st.integers(1, 20), min_size=1, max_size=4))
+def test_calls_of_any_number_of_lanes_are_equal(seed, batches):
+    network = random_network(seed)
+    ours, theirs, random = CompiledSimulator(network, 2), Simulator(network, 2), np.random.default_rng(seed)
+    for batch in batches:
+        values = random_values(random, network, batch)
+        for simulator in (ours, theirs):
+            simulator.resize(batch)
+            simulator.run(values)
+        assert_equal(network, ours, theirs, [])
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 20), scale=st.sampled_from([1, 20, 300]))
+def test_the_first_overflow_is_the_same(seed, batch, scale):
+    network = draw_network(seed, False)
+    caught = []
+    for kind in (CompiledSimulator, Simulator):
+        random = np.random.default_rng(seed)
+        try:
+            simulator = kind(network, batch, strict=True)
+            for _ in range(4):
+                simulator.run(random_values(random, network, batch, scale))
+            caught.append(None)
+        except WidthError as error:
+            caught.append((str(error), error.population, error.variable, error.step, error.amount))
+    assert caught[0] == caught[1]
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 63, 64, 65, 130, 257])
+def test_populations_of_any_size_are_equal(size):
+    random = np.random.default_rng(size)
+    weights = (random.integers(-128, 128, (size, size)) * 2).astype(np.int32)
+    target = SigmaDelta("y", size, message_bits=24, bias=np.zeros(size, np.int32), state_exp=3)
+    shifted = Synapses("y", "y", 2 * np.eye(size, dtype=np.int32), weight_exp=-3, delay=1)
+    network = Network(
+        (Input("in", size), target),
+        (Synapses("in", "y", weights), Synapses("in", "y", weights, weight_exp=-2, delay=3), shifted),
+        {"u": "in"},
+        {"y": "y"},
+        6,
+    )
+    ours, theirs = CompiledSimulator(network, 3), Simulator(network, 3)
+    for high in (100, 2**13, 2**24, 2**30):
+        values = {"in": random.integers(-high, high, (3, size)).astype(np.int32)}
+        for simulator in (ours, theirs):
+            simulator.run(values)
+        assert_equal(network, ours, theirs, [])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
+@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3"])
+def test_plain_c_and_narrower_vectors_are_equal(level, monkeypatch):
+    native, other = open_library(), open_library((f"-march={level}",))
+    for seed in range(20):
+        network, sent = draw_network(seed, False), []
+        for library in (native, other):
+            monkeypatch.setattr(compiled, "open_library", lambda library=library: library)
+            simulator, random = CompiledSimulator(network, 5), np.random.default_rng(seed)
+            for _ in range(3):
+                simulator.run(random_values(random, network, 5, 300))
+            sent.append([simulator.sent(population.name) for population in network.populations])
+        for ours, theirs in zip(*sent, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_part_of_the_neurons_passes_along_a_diagonal():
+    """What a slice, a concatenation or a gate makes: a matrix with one band, off the middle."""
+    for offset in (-2, 0, 3):
+        weights = np.zeros((5, 7), np.int32)
+        for target in range(5):
+            if 0 <= target + offset < 7:
+                weights[target, target + offset] = 2 * (target + 1)
+        target = SigmaDelta("y", 5, message_bits=24, bias=np.zeros(5, np.int32), state_exp=0)
+        network = Network((Input("in", 7), target), (Synapses("in", "y", weights),), {"u": "in"}, {"y": "y"}, 2)
+        simulator = CompiledSimulator(network)
+        values = np.arange(1, 8, dtype=np.int32)
+        simulator.run({"in": values[None]})
+        np.testing.assert_array_equal(simulator.sent("y")[0], weights @ values)
+
+
+def test_a_lane_left_out_keeps_what_is_under_way():
+    """Three of four lanes rest while the first goes on in the middle of a call, with the longest delay."""
+    target = SigmaDelta("y", 1, message_bits=24, bias=np.zeros(1, np.int32), state_exp=0)
+    synapses = Synapses("in", "y", np.full((1, 1), 2, np.int32), delay=62)
+    network = Network((Input("in", 1), target), (synapses,), {"u": "in"}, {"y": "y"}, 64)
+    simulator = CompiledSimulator(network, 4)
+    simulator.run({"in": np.array([[1], [2], [3], [4]], np.int32)}, steps=10)
+    simulator.resize(1)
+    simulator.run(steps=simulator._layout.native.slots)
+    simulator.resize(4)
+    simulator.run(steps=64 - 10)
+    np.testing.assert_array_equal(simulator.sent("y")[:, 0], [2, 4, 6, 8])
+
+
+def test_without_a_compiler_numpy_stands_in(monkeypatch):
+    def missing(*_, **__):
+        raise NmbrlError("there is no C compiler")
+
+    monkeypatch.setattr("nmbrl.targets.loihi.compiled.build_library", missing)
+    open_library.cache_clear()
+    network = random_network(3)
+    assert isinstance(open_simulator(network, 2, "fast"), Simulator)
+    monkeypatch.undo()
+    assert isinstance(open_simulator(network, 2, "fast"), CompiledSimulator)
+    assert isinstance(open_simulator(network, 2, "numpy"), Simulator)
+    with pytest.raises(WidthError):
+        wide = draw_network(1, False)
+        for _ in range(4):
+            strict = open_simulator(wide, 1, "strict")
+            strict.run(random_values(np.random.default_rng(0), wide, 1, 10**5))
