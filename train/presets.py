@@ -25,7 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "env": "dm_control/ball_in_cup-catch-v0",
         "action_repeat": 4,
         "terminates": False,
-        "frames": 50_000,
+        "frames": 30_000,
         "updates_per_decision": 1.5,
         "planner": "mppi",
         "planner_options": {
