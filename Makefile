@@ -36,6 +36,7 @@ test: lint types
 # Trainings that are finished are kept: remove benchmarks/results to measure anew.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/learning_curves.py
+	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -169,13 +169,13 @@ def test_a_board_that_is_too_slow_is_in_step_once_it_is_fast_enough(
 
 def test_the_plant_keeps_its_pace(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
     task = load(small_c[0]).interface.task
-    loop = Loop(BoardController(Client(host_board), "policy"), Environment(plant_for(task)), deadline_s=0.03)
+    loop = Loop(BoardController(Client(host_board), "policy"), Environment(plant_for(task)), deadline_s=0.04)
     steps: list[float] = []
+    loop.before_decision = lambda: time.sleep(0.02)
     loop.on_step = lambda episode: steps.append(time.monotonic())
     loop.run_episode(0)
-    # A pace, not a pause after each step: what a step took is no part of the time to the next.
-    if not loop.log.overruns:
-        assert steps[-1] - steps[0] == pytest.approx(29 * 0.03, abs=0.025)
+    # What a step takes is no part added to the time until the next, unless this machine fell behind.
+    assert 29 * 0.04 - 0.02 < steps[-1] - steps[0] < (29 + loop.log.overruns) * 0.05
 
 
 def test_figures_are_what_every_target_writes(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
