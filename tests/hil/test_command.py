@@ -80,11 +80,10 @@ def test_a_board_of_ones_own_is_a_folder(small_c: tuple[Path, Path], tmp_path: P
 
 def test_an_emulator_that_ends_is_said_in_one_line(small_c: tuple[Path, Path]) -> None:
     env = plant_for(load(small_c[0]).interface.task)
-    command = [sys.executable, "-c", "from nmbrl.hil.command import main; main()", str(small_c[0])]
+    command = [sys.executable, "-c", "import plant; from nmbrl.hil.command import main; main()", str(small_c[0])]
     arguments = ["--board", "qemu:mps2-an386", "--env", env, "--episodes", "100000"]
-    register = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command[2] = "import tests.hil.plant; " + command[2]
-    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True, env=register) as process:
+    plants = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True, env=plants) as process:
         emulator = wait_for_child(process.pid)
         os.kill(emulator, signal.SIGKILL)
         _, complaint = process.communicate(timeout=60)
