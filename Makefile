@@ -38,6 +38,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/learning_curves.py
 	$(BIN)/python benchmarks/planners.py
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
+	$(BIN)/python benchmarks/int8.py
+	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,10 +32,11 @@ class Board(Frozen):
         target: the compiler's target triple.
         cpu: the compiler's name of the core with its extensions.
         flags: further arguments for the compiler.
-        sources: C files of the board, relative to its folder.
-        port: C file that drives its serial port, relative to its folder, where semihosting can take its place; a
-            board without it drives its port in its own sources.
+        sources: C files, in the board's folder or shared ones in ``hil/boards/``.
+        port: C file that drives its serial port, found in the same way, where semihosting can take its place; a board
+            without it drives its port in its own sources.
         qemu: how to emulate it; None if only the real board exists.
+        folder: where its files are.
     """
 
     name: str
@@ -47,11 +48,7 @@ class Board(Frozen):
     sources: tuple[str, ...]
     port: str | None = None
     qemu: Emulation | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the board's files are."""
-        return BOARDS / self.name
+    folder: Path
 
 
 def board_names() -> list[str]:
@@ -60,15 +57,22 @@ def board_names() -> list[str]:
 
 
 def find_board(name: str) -> Board:
-    """Return the board of that name.
+    """Return the board of that name, or the one in that folder if the name has a slash in it.
 
     Raises:
         NmbrlError: if there is none, or its description is wrong.
     """
-    if name not in board_names():
-        raise NmbrlError(f"no board {name!r}; there are {', '.join(board_names())}")
-    path = BOARDS / name / DESCRIPTION
+    folder = Path(name).resolve() if "/" in name else BOARDS / name
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        if "/" in name:
+            raise NmbrlError(f"{name} is no board's folder: there is no {DESCRIPTION} in it (docs/add-a-board.md)")
+        raise NmbrlError(f"no board {name!r}; there are {', '.join(board_names())}; a folder of yours needs a slash")
     try:
-        return Board(name=name, **tomllib.loads(path.read_text()))
-    except (ValidationError, ValueError, TypeError) as error:
+        return Board(name=folder.name, folder=folder, **tomllib.loads(path.read_text()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise NmbrlError(f"{path} is wrong: {where}: {first['msg'].lower()}") from error
+    except (OSError, ValueError, TypeError) as error:
         raise NmbrlError(f"{path} is wrong: {str(error).splitlines()[0]}") from error

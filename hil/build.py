@@ -18,6 +18,7 @@ FLAGS = (
     *("-std=c99", "-O2", "-g", "-ffreestanding", "-fno-builtin", "-fno-unwind-tables", "-ffp-contract=off"),
     *("-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
+SUFFIXES = (".c", ".h", ".ld", ".s", ".S")
 SOURCES = ("frame.c", "loop.c", "main.c", "libc/string.c")
 
 
@@ -46,9 +47,9 @@ def build_firmware(
     Raises:
         NmbrlError: if the compiler is missing or refuses the sources.
     """
-    sources = [FIRMWARE / name for name in SOURCES] + [board.folder / name for name in board.sources]
+    sources = [FIRMWARE / name for name in SOURCES] + [_find_source(board, name) for name in board.sources]
     if board.port is not None:
-        sources.append(BOARDS / "semihosting" / "port.c" if semihosting else board.folder / board.port)
+        sources.append(_find_source(board, "semihosting/port.c" if semihosting else board.port))
     elif semihosting:
         raise NmbrlError(f"{board.name} talks through its UART only")
     includes = [FIRMWARE, BOARDS / "cortex_m", BOARDS / "cmsdk"]
@@ -56,8 +57,9 @@ def build_firmware(
     if model is None:
         sources.append(FIRMWARE / "no_model.c")
     else:
-        sources += [FIRMWARE / "controller.c", *sorted(model.glob("*.c"))]
-        includes.append(model)
+        # The compiler runs in another folder.
+        sources += [FIRMWARE / "controller.c", *sorted(model.resolve().glob("*.c"))]
+        includes.append(model.resolve())
     arguments = [
         *("-target", board.target, f"-mcpu={board.cpu}"),
         *FLAGS,
@@ -68,17 +70,25 @@ def build_firmware(
         *("-T", str(board.folder / "board.ld")),
         *map(str, sources),
     ]
-    folders = {path.parent for path in sources} | {*includes, *system}
+    folders = {path.parent for path in sources} | {*includes, *system, board.folder}
     firmware = cache_folder() / "firmware" / f"{board.name}-{_digest(arguments, folders)}.elf"
     if not firmware.is_file():
         write_bytes(firmware, _compile(arguments, board))
     return firmware
 
 
+def _find_source(board: Board, name: str) -> Path:
+    """A file of the board's own folder, or one that boards share."""
+    for folder in (board.folder, BOARDS):
+        if (folder / name).is_file():
+            return folder / name
+    raise NmbrlError(f"{board.name}: there is no {name} in {board.folder}, and none that boards share")
+
+
 def _digest(arguments: list[str], folders: Iterable[Path]) -> str:
     """A name for what the compiler would make of these arguments, from the content of all files it may read."""
     digest = hashlib.sha256(repr((sys.version_info[:2], _compiler_version(), arguments)).encode())
-    for path in sorted(file for folder in folders for file in folder.iterdir() if file.suffix in (".c", ".h", ".ld")):
+    for path in sorted(file for folder in folders for file in folder.iterdir() if file.suffix in SUFFIXES):
         digest.update(f"{path}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]

@@ -22,6 +22,7 @@ class Log:
         plan_ticks: of the board, one an answered decision.
         fallbacks: decisions in which the plant was given the safe action.
         longest_outage: most of them in a row.
+        overruns: times that the plant itself took longer than a decision may.
     """
 
     decision_ms: list[float] = field(default_factory=list)
@@ -29,6 +30,7 @@ class Log:
     plan_ticks: list[int] = field(default_factory=list)
     fallbacks: int = 0
     longest_outage: int = 0
+    overruns: int = 0
 
     def note(self, decision: Decision | None, elapsed_s: float, outage: int) -> None:
         """Write down one decision, the `outage`-th in a row without an answer."""
@@ -56,8 +58,8 @@ class Loop:
     Attributes:
         controller: on the board.
         environment: the plant.
-        deadline_s: seconds that a decision may take; the plant takes its step when they are over, answer or not.
-            None is lock step: the plant waits.
+        deadline_s: seconds between steps of the plant, which takes them at these times, answer or not. None is lock
+            step: the plant waits.
         log: what happened.
         before_decision: called before each decision (faults restart the board here).
         change_action: what an onlooker makes of each action before the plant gets it.
@@ -86,11 +88,12 @@ class Loop:
         fallback = safe_action(self.environment.task)
         action = np.zeros(self.environment.task.action_size, np.float32)
         outage = 0
+        end = None if self.deadline_s is None else time.monotonic()
         running = True
         while running:
             self.before_decision()
             begun = time.monotonic()
-            end = None if self.deadline_s is None else begun + self.deadline_s
+            end = self._next(end, begun)
             decision = self.controller.decide(action, episode.observations[-1], end)
             outage = 0 if decision is not None else outage + 1
             self.log.note(decision, time.monotonic() - begun, outage)
@@ -108,3 +111,12 @@ class Loop:
             running = not (terminated or truncated or self.stop())
         episode.frames = self.environment.frames - first_frame
         return episode
+
+    def _next(self, last: float | None, now: float) -> float | None:
+        """When the plant takes its next step: at a steady pace, from anew where it has fallen behind."""
+        if last is None or self.deadline_s is None:
+            return None
+        if now > last + self.deadline_s:
+            self.log.overruns += 1
+            return now + self.deadline_s
+        return last + self.deadline_s

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import click
 from nmbrl.hil.board import Board, board_names, find_board
 from nmbrl.hil.build import build_firmware
 from nmbrl.hil.client import Client
-from nmbrl.hil.controller import METHODS
-from nmbrl.hil.evaluation import BoardEvaluation, Setting, evaluate_board
+from nmbrl.hil.controller import METHODS, WATCHDOG_S
+from nmbrl.hil.counting import CodeCounter, count_functions
+from nmbrl.hil.evaluation import Setting, evaluate_board
 from nmbrl.hil.faults import parse_faults
-from nmbrl.hil.interactive import drive
+from nmbrl.hil.interactive import check_terminal, drive
 from nmbrl.hil.links import Link, SerialLink
-from nmbrl.hil.qemu import QemuLink
+from nmbrl.hil.qemu import QemuLink, check_emulation
+from nmbrl.hil.summary import summarise
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.perturbation import parse_perturbation
 from nmbrl.runtime.planners import PlannerOptions, make_options
@@ -33,7 +36,7 @@ EMULATED = "qemu:"
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE")
-@click.option("--board", metavar="NAME", help="What firmware is built for: mps2-an500, ...; qemu:NAME emulates it.")
+@click.option("--board", metavar="NAME", help="qemu:NAME is emulated; NAME or FOLDER is what --firmware is for.")
 @click.option("--port", metavar="DEVICE", help="Serial port of a board that is flashed already.")
 @click.option("--baud", type=click.IntRange(min=1200), default=115200, show_default=True, help="Of the serial port.")
 @click.option("--uart/--semihosting", default=True, help="What an emulated board talks through; UART by default.")
@@ -43,8 +46,19 @@ EMULATED = "qemu:"
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
 @click.option("--env", metavar="ID", help="Another environment with the same spaces.")
 @click.option("--perturb", metavar="CHANGES", default="", help="E.g. pole_length=1.3,cart_mass=1.5,delay=1.")
-@click.option("--faults", metavar="FAULTS", default="", help="E.g. loss=0.1,bitflip=1e-4,late=0.05,reset=0.001.")
+@click.option(
+    "--faults", metavar="FAULTS", default="", help="E.g. loss=0.1,bitflip=1e-4,late=0.05,reset=0.01,hang=0.01"
+)
 @click.option("--real-time", type=click.FloatRange(min=1.0), metavar="MS", help="Deadline of a decision: no lock step.")
+@click.option(
+    "--watchdog",
+    type=click.FloatRange(min=1.0),
+    default=1e3 * WATCHDOG_S,
+    show_default=True,
+    metavar="MS",
+    help="Silence after which the board is restarted.",
+)
+@click.option("--profile", is_flag=True, help="Count the instructions of every function of emulated firmware.")
 @click.option("--interactive", is_flag=True, help="Watch, push and drive the plant from the keyboard.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here.")
 @planner_options
@@ -63,6 +77,8 @@ def main(
     perturb: str,
     faults: str,
     real_time: float | None,
+    watchdog: float,
+    profile: bool,
     interactive: bool,
     json_file: Path | None,
     **options: Any,
@@ -86,26 +102,44 @@ def main(
         perturbation=parse_perturbation(perturb),
         faults=parse_faults(faults) if faults else None,
         deadline_s=None if real_time is None else real_time / 1e3,
+        watchdog_s=watchdog / 1e3,
     )
+    if interactive:
+        if json_file is not None or profile:
+            raise NmbrlError("--interactive has no figures: leave out --json and --profile")
+        check_terminal()
     described = _describe(board, port)
-    if firmware is not None and described is not None:
+    emulated = described if (board or "").startswith(EMULATED) else None
+    if firmware is not None:
+        if described is None:
+            raise NmbrlError("--firmware needs the --board that it is for")
         write_bytes(firmware, _build(described, bundle, setting).read_bytes())
         click.echo(f"wrote {firmware}: {described.description}")
-        if port is None and not (board or "").startswith(EMULATED):
+        if port is None and emulated is None:
             return
-    link = _open(described, bundle, port, baud, uart, setting)
-    try:
-        _check_model(Client(link), bundle)
-        name = "c on " + (described.name if described and not port else str(port))
-        if interactive:
-            drive(link, manifest.interface.task, setting)
-            return
-        with episode_progress(2 * episodes) as progress:
-            emulated = None if port else described
-            result = evaluate_board(link, emulated, name, manifest.interface.task, setting, progress)
-    finally:
-        link.close()
-    click.echo(_summary(result))
+    if port is None and emulated is None:
+        raise NmbrlError(f"give qemu:{board} to emulate it, --firmware FILE to build for it, or --port DEVICE")
+    if profile and emulated is None:
+        raise NmbrlError("--profile needs an emulated board: a real one does not count instructions")
+    with tempfile.TemporaryDirectory(prefix="nmbrl-") as folder:
+        counter = CodeCounter(Path(folder)) if profile else None
+        arguments = counter.arguments if counter else ()
+        link = _open(emulated, bundle, port, baud, setting, not uart, arguments)
+        try:
+            client = Client(link)
+            _check_model(client, bundle)
+            if interactive:
+                click.echo(drive(link, manifest.interface.task, setting))
+                return
+            with episode_progress(2 * episodes) as progress:
+                name = str(port) if emulated is None else emulated.name
+                result = evaluate_board(link, emulated, f"c on {name}", manifest.interface.task, setting, progress)
+            if emulated is not None:
+                result.functions = count_functions(read_bundle(bundle), client)
+        finally:
+            link.close()
+        result.code = counter.read() if counter else None
+    click.echo(summarise(result))
     if json_file is not None:
         write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
 
@@ -123,7 +157,12 @@ def _describe(board: str | None, port: str | None) -> Board | None:
             emulated = ", ".join(EMULATED + name for name in board_names() if find_board(name).qemu)
             raise NmbrlError(f"name a --board ({emulated}) or the --port of a real one")
         return None
-    return find_board(board.removeprefix(EMULATED))
+    if board.startswith(EMULATED) and port is not None:
+        raise NmbrlError(f"--board {board} and --port {port} are two boards: give one of them")
+    described = find_board(board.removeprefix(EMULATED))
+    if board.startswith(EMULATED):
+        check_emulation(described)
+    return described
 
 
 def _build(board: Board, bundle: Path, setting: Setting, semihosting: bool = False) -> Path:
@@ -132,11 +171,19 @@ def _build(board: Board, bundle: Path, setting: Setting, semihosting: bool = Fal
     return build_firmware(board, bundle, semihosting, flags)
 
 
-def _open(board: Board | None, bundle: Path, port: str | None, baud: int, uart: bool, setting: Setting) -> Link:
-    if port is not None:
-        return SerialLink(port, baud)
-    assert board is not None
-    return QemuLink(board, _build(board, bundle, setting, semihosting=not uart), semihosting=not uart)
+def _open(
+    board: Board | None,
+    bundle: Path,
+    port: str | None,
+    baud: int,
+    setting: Setting,
+    semihosting: bool,
+    arguments: tuple[str, ...],
+) -> Link:
+    if board is not None:
+        return QemuLink(board, _build(board, bundle, setting, semihosting), semihosting, arguments)
+    assert port is not None
+    return SerialLink(port, baud)
 
 
 def _check_model(client: Client, bundle: Path) -> None:
@@ -147,30 +194,3 @@ def _check_model(client: Client, bundle: Path) -> None:
         held = "no model" if identity.model is None else f"model {identity.model.hash[:12]}"
         wanted = "?" if expected is None else expected[1][:12]
         raise NmbrlError(f"the board {identity.name} holds {held}, the bundle {wanted}: build and flash it again")
-
-
-def _summary(result: BoardEvaluation) -> str:
-    figures = result.to_json()
-    latency = figures["decision_ms"]
-    lines = [
-        f"{figures['env']}: {figures['target']}, {figures['planner']}, {figures['mode']}",
-        f"  return, native starts  {figures['mean_return']:8.1f}",
-        f"  return, varied starts  {figures['mean_return_varied']:8.1f}",
-        f"  answers: {latency['median']:.2f} ms median, {latency['p95']:.2f} ms 95th percentile, link included",
-    ]
-    if figures["instructions"]:
-        decision = figures["instructions"]["decision"]
-        lines.append(
-            f"  {decision['mean']:,.0f} instructions a decision, {decision['max']:,.0f} at most (counted; no latency)"
-        )
-        for name, bounds in figures["instructions"]["estimated"].items():
-            lines.append(f"    {name}: {bounds['low']:.3g} to {bounds['high']:.3g} {bounds['unit']} by a model")
-    lines.append(f"  {figures['safe_actions']} of {figures['decisions']} decisions were the safe action")
-    faults = figures["faults"]
-    if result.setting.faults:
-        for name in ("injected", "link", "mended"):
-            told = ", ".join(
-                f"{count} {what.replace('_', ' ')}" for what, count in sorted(faults[name].items()) if count
-            )
-            lines.append(f"  {name}: {told or 'nothing'}")
-    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """A controller on a board, as the plant sees it: one decision an observation, whatever happens to link and board."""
 
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ _DECISION = struct.Struct("<IIII")
 _PLANNER = struct.Struct("<BHHHHHfffff")
 # Observations between two checkpoints: at most so many are folded in again after a restart.
 CHECKPOINT_EVERY = 25
+# Seconds without a valid frame after which a board that is being asked counts as stuck.
+WATCHDOG_S = 2.0
+# How often a board may restart while it is being mended before a decision is given up.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ class Step:
     Attributes:
         action: that led to it.
         observation: raw.
+        sent: whether the board was told.
         decided: whether the board decided on it, or only folded it in; None while no answer tells.
     """
 
     action: Array
     observation: Array
+    sent: bool = False
     decided: bool | None = None
 
 
@@ -55,43 +62,67 @@ class BoardController:
     """Keeps a board's belief what it would be if no frame were ever lost and the board never restarted.
 
     The board numbers observations and refuses one that is out of step with where it stands; the host keeps what the
-    board has seen since the last checkpoint of its state, and gives it again what it misses.
+    board has seen since the last checkpoint of its state, and gives it again what it misses. A board that stays silent
+    is restarted from outside.
 
     Args:
         client: to the board.
         method: one of `METHODS`.
         options: of the planner.
+        watchdog_s: seconds of silence after which the board is restarted.
 
     Attributes:
         identity: what the board says of itself.
         counts: what was mended: ``catch_ups`` (the board had missed observations), ``rebuilds`` (it had restarted),
-            ``steps_replayed`` and ``checkpoints``.
+            ``steps_replayed``, ``checkpoints`` and ``watchdog_restarts``.
+        count: observations of this episode.
+        steps: those since the last checkpoint, by their number.
     """
 
-    def __init__(self, client: Client, method: str, options: PlannerOptions | None = None) -> None:
+    def __init__(
+        self, client: Client, method: str, options: PlannerOptions | None = None, watchdog_s: float = WATCHDOG_S
+    ) -> None:
         self.client = client
         self.identity: Identity = client.connect()
         self.counts: Counter[str] = Counter()
         self.episode = 0
         self.seed = 0
-        self.steps: list[Step] = []
+        self.count = 0
+        self.steps: dict[int, Step] = {}
+        self.watchdog_s = watchdog_s
         self._checkpoint: tuple[int, bytes] | None = None
+        self._checkpoint_due = CHECKPOINT_EVERY
         self._method = method
         self._options = options or PlannerOptions()
         self.model: Model = self._check_model()
+        self._decision_size = _DECISION.size + 4 * self.model.action_size
         self._configure()
 
     def reset(self, seed: int) -> None:
         """Begin an episode.
 
         Raises:
-            NoReplyError: if the board does not answer.
+            NoReplyError: if the board does not answer, not even after a restart.
         """
         self.episode += 1
         self.seed = seed
-        self.steps = []
+        self.count = 0
+        self.steps = {}
         self._checkpoint = None
-        self.client.request(Kind.RESET, _RESET.pack(self.episode, seed))
+        self._checkpoint_due = CHECKPOINT_EVERY
+        for attempt in range(ATTEMPTS):
+            try:
+                self._begin()
+                return
+            except NoReplyError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self._restart()
+                self.client.connect()
+            except RefusedError as error:
+                if error.reason is not Refusal.NO_PLANNER:
+                    raise
+                self._configure()
 
     def decide(self, action: Array, observation: Array, deadline: float | None = None) -> Decision | None:
         """Hand over the observation that followed `action` and ask what to do next.
@@ -105,39 +136,36 @@ class BoardController:
             The decision; None if there was none in time. The controller then mends what there is to mend when it is
             asked next.
         """
-        self.steps.append(Step(action.astype(np.float32), observation.astype(np.float32)))
+        self.steps[self.count] = Step(action.astype(np.float32), observation.astype(np.float32))
+        self.count += 1
         try:
-            try:
-                reply = self._tell(len(self.steps) - 1, Kind.DECIDE, deadline)
-            except RefusedError as error:
-                if error.reason is not Refusal.OUT_OF_STEP:
-                    raise
-                episode, position = _POSITION.unpack(error.detail)
-                self._mend(episode, position, deadline)
-                reply = self._tell(len(self.steps) - 1, Kind.DECIDE, deadline)
+            if deadline is not None and not self.client.settle(deadline):
+                raise NoReplyError("the board is busy")
+            reply = self._ask(deadline)
         except NoReplyError:
-            return None
-        except RefusedError as error:
-            # It restarted while it was mended; what it misses shows again the next time.
-            if error.reason is not Refusal.OUT_OF_STEP:
-                raise
+            reply = None
+        if reply is None:
+            if self.client.silence() > self.watchdog_s:
+                self._restart()
             return None
         _, _, observe_ticks, plan_ticks = _DECISION.unpack_from(reply)
         return Decision(np.frombuffer(reply, "<f4", offset=_DECISION.size).copy(), observe_ticks, plan_ticks)
 
     def keep_checkpoint(self, deadline: float | None = None) -> None:
-        """Read the board's state back when it is time to, so that a restart costs little."""
-        last = self._checkpoint[0] if self._checkpoint else 0
-        if len(self.steps) - last < CHECKPOINT_EVERY:
+        """Read the board's state back when it is time to, and there is time for it, so that a restart costs little."""
+        if self.count < self._checkpoint_due:
             return
+        if deadline is not None and deadline - time.monotonic() < self.client.expected(Kind.READ_STATE):
+            return
+        self._checkpoint_due = self.count + CHECKPOINT_EVERY
         try:
             body = self.client.request(Kind.READ_STATE, deadline=deadline)
         except NoReplyError:
             return
-        episode, step = _POSITION.unpack_from(body)
-        if episode == self.episode and step == len(self.steps):
+        if _POSITION.unpack_from(body) == (self.episode, self.count):
             self.counts["checkpoints"] += 1
-            self._checkpoint = (step, body)
+            self._checkpoint = (self.count, body)
+            self.steps = {}
 
     def read_belief(self) -> np.ndarray:
         """The board's belief, int8 (state_size,)."""
@@ -157,7 +185,7 @@ class BoardController:
             METHODS.index(self._method), *sizes, o.temperature, o.std_start, o.std_floor, o.correlation, o.margin
         )
         try:
-            self.client.request(Kind.SET_PLANNER, body, deadline)
+            self.client.request(Kind.SET_PLANNER, body, deadline, size=0)
         except RefusedError as error:
             model = self.model
             raise NmbrlError(
@@ -165,36 +193,69 @@ class BoardController:
                 f"{model.max_horizon}, not for {o.samples}, {o.elites} and {o.horizon}"
             ) from error
 
+    def _begin(self, deadline: float | None = None) -> None:
+        self.client.request(Kind.RESET, _RESET.pack(self.episode, self.seed), deadline, size=_POSITION.size)
+
+    def _restart(self) -> None:
+        self.counts["watchdog_restarts"] += 1
+        self.client.restart_board()
+
+    def _ask(self, deadline: float | None) -> bytes | None:
+        """The board's decision on the newest observation, after whatever it takes to bring it there."""
+        newest = self.count - 1
+        for _ in range(ATTEMPTS):
+            try:
+                # Passed over while the board was busy.
+                for index in [i for i, step in self.steps.items() if not step.sent and i < newest]:
+                    self.steps[index].decided = False
+                    self._tell(index, Kind.OBSERVE, deadline)
+                return self._tell(newest, Kind.DECIDE, deadline)
+            except RefusedError as error:
+                self._mend(error, deadline)
+        return None
+
     def _tell(self, index: int, kind: Kind, deadline: float | None) -> bytes:
         """Hand over one observation; an answer tells what became of those before it."""
         step = self.steps[index]
+        step.sent = True
         body = _POSITION.pack(self.episode, index) + step.action.tobytes() + step.observation.tobytes()
-        reply = self.client.request(kind, body, deadline)
+        size = self._decision_size if kind is Kind.DECIDE else _POSITION.size
+        reply = self.client.request(kind, body, deadline, size)
         if step.decided is None:
             step.decided = kind is Kind.DECIDE
-        for earlier in reversed(self.steps[:index]):
-            if earlier.decided is not None:
-                break
+        while (earlier := self.steps.get(index := index - 1)) is not None and earlier.decided is None:
             # The board is past it without having been mended: the request had arrived, its answer had not.
             earlier.decided = True
         return reply
 
-    def _mend(self, episode: int, position: int, deadline: float | None) -> None:
-        """Bring a board that has seen `position` observations of `episode` to where this episode is."""
-        if episode == self.episode:
-            self.counts["catch_ups"] += 1
-        else:
-            self.counts["rebuilds"] += 1
-            self._configure(deadline)
-            if self._checkpoint is None:
-                position = 0
-                self.client.request(Kind.RESET, _RESET.pack(self.episode, self.seed), deadline)
+    def _mend(self, refusal: RefusedError, deadline: float | None) -> None:
+        """Bring a board that says where it stands to where this episode is, up to the newest observation.
+
+        Raises:
+            RefusedError: if it was refused for another reason than being out of step.
+        """
+        if refusal.reason is not Refusal.OUT_OF_STEP or len(refusal.detail) != _POSITION.size:
+            raise refusal
+        episode, position = _POSITION.unpack(refusal.detail)
+        first = self._checkpoint[0] if self._checkpoint else 0
+        try:
+            if episode == self.episode and first <= position < self.count:
+                self.counts["catch_ups"] += 1
             else:
-                position, body = self._checkpoint
-                self.client.request(Kind.WRITE_STATE, body, deadline)
-        for index in range(position, len(self.steps) - 1):
-            self.counts["steps_replayed"] += 1
-            step = self.steps[index]
-            if step.decided is None:
-                step.decided = False
-            self._tell(index, Kind.DECIDE if step.decided else Kind.OBSERVE, deadline)
+                self.counts["rebuilds"] += 1
+                self._configure(deadline)
+                position = first
+                if self._checkpoint is None:
+                    self._begin(deadline)
+                else:
+                    self.client.request(Kind.WRITE_STATE, self._checkpoint[1], deadline, size=_POSITION.size)
+            for index in range(position, self.count - 1):
+                self.counts["steps_replayed"] += 1
+                step = self.steps[index]
+                if step.decided is None:
+                    step.decided = False
+                self._tell(index, Kind.DECIDE if step.decided else Kind.OBSERVE, deadline)
+        except RefusedError as again:
+            # It restarted while it was mended: where it stands shows when it is asked again.
+            if again.reason not in (Refusal.OUT_OF_STEP, Refusal.NO_PLANNER):
+                raise

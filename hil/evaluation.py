@@ -10,7 +10,7 @@ import numpy as np
 from nmbrl.hil.board import Board
 from nmbrl.hil.client import Client
 from nmbrl.hil.closed_loop import Log, Loop
-from nmbrl.hil.controller import BoardController
+from nmbrl.hil.controller import WATCHDOG_S, BoardController
 from nmbrl.hil.cost import decision_cost
 from nmbrl.hil.faults import Faults, FaultyLink
 from nmbrl.hil.links import Link
@@ -37,6 +37,7 @@ class Setting:
         perturbation: changes to the plant.
         faults: put into the link.
         deadline_s: seconds a decision in real time; None for lock step.
+        watchdog_s: seconds of silence after which the board is restarted.
     """
 
     planner: str = "policy"
@@ -47,6 +48,7 @@ class Setting:
     perturbation: Mapping[str, float] | None = None
     faults: Faults | None = None
     deadline_s: float | None = None
+    watchdog_s: float = WATCHDOG_S
 
 
 @dataclass
@@ -59,10 +61,13 @@ class BoardEvaluation:
         log: decisions one by one.
         board: None for a real board at a port.
         tick_hz: of the board's counter.
-        sent: what host and link counted: requests, retries, replies that came late, frames damaged, ...
+        sent: what host and link counted: requests, retries, stale replies, frames damaged, ...
+        lateness_s: by how much answers missed their deadline, those that came at all.
         mended: what the controller had to mend.
         injected: faults that were put in.
         statistics: what the board counted since it last started.
+        functions: instructions of the model's functions, of an emulated board (`nmbrl.hil.counting`).
+        code: instructions of the firmware's functions since it was started, if they were counted.
     """
 
     evaluation: Evaluation
@@ -71,9 +76,12 @@ class BoardEvaluation:
     board: Board | None
     tick_hz: int
     sent: dict[str, int]
+    lateness_s: list[float]
     mended: dict[str, int]
     injected: dict[str, int]
     statistics: Statistics
+    functions: dict[str, dict[str, Any]] | None = None
+    code: dict[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figures as `nmbrl-hil --json` writes them."""
@@ -87,6 +95,8 @@ class BoardEvaluation:
             "decisions": decisions,
             "safe_actions": self.log.fallbacks,
             "longest_outage": self.log.longest_outage,
+            "late_answers": {"count": len(self.lateness_s), "by_ms": _spread([1e3 * late for late in self.lateness_s])},
+            "plant_overruns": self.log.overruns,
             "faults": {
                 "asked": (self.setting.faults or Faults()).model_dump(),
                 "injected": self.injected,
@@ -114,6 +124,8 @@ class BoardEvaluation:
             "observe": _spread(observe),
             "plan": _spread(plan),
             "decision": _spread(decision),
+            "functions": self.functions,
+            "code": self.code,
             "source": "counted by QEMU -icount, exact to a tick of the board's clock at either end; no latency",
             "estimated": decision_cost(self.board.core, float(np.mean(decision))),
         }
@@ -141,7 +153,7 @@ def evaluate_board(
     """
     faulty = FaultyLink(link, setting.faults, setting.seed) if setting.faults else None
     client = Client(faulty or link)
-    controller = BoardController(client, setting.planner, setting.options)
+    controller = BoardController(client, setting.planner, setting.options, setting.watchdog_s)
     env = setting.env or task.env
     perturbation = dict(setting.perturbation or {})
     with closing(make_environment(env, task.action_repeat, perturbation)) as environment:
@@ -163,6 +175,7 @@ def evaluate_board(
         board=board,
         tick_hz=controller.identity.tick_hz,
         sent=dict(client.counts),
+        lateness_s=client.lateness_s,
         mended=dict(controller.counts),
         injected=dict(faulty.counts) if faulty else {},
         statistics=statistics,

@@ -1,5 +1,6 @@
 """Faults put into a link on purpose: what a bad cable, a busy bus and a brown-out do to a conversation."""
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -18,16 +19,18 @@ class Faults(Frozen):
         bitflip: of each bit on the wire to change.
         late: of a frame from the board to be held back until the next one comes.
         reset: of the board to restart, for each decision.
+        hang: of the board to fall silent until it is restarted from outside, for each decision.
     """
 
     loss: float = Field(default=0.0, ge=0, le=1)
     bitflip: float = Field(default=0.0, ge=0, le=1)
     late: float = Field(default=0.0, ge=0, le=1)
     reset: float = Field(default=0.0, ge=0, le=1)
+    hang: float = Field(default=0.0, ge=0, le=1)
 
 
 def parse_faults(text: str) -> Faults:
-    """Read ``loss=0.1,bitflip=1e-4,late=0.05,reset=0.001``.
+    """Read ``loss=0.1,bitflip=1e-4,late=0.05,reset=0.001,hang=0.001``.
 
     Raises:
         NmbrlError: naming what cannot be read.
@@ -37,13 +40,15 @@ def parse_faults(text: str) -> Faults:
         name, equals, value = part.partition("=")
         if not equals or name.strip() not in Faults.model_fields:
             raise NmbrlError(f"--faults {part!r}: give NAME=PROBABILITY with {', '.join(Faults.model_fields)}")
+        if name.strip() in given:
+            raise NmbrlError(f"--faults {name.strip()}: given twice")
         given[name.strip()] = value
     try:
         return Faults(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         raise NmbrlError(
-            f"--faults {first['loc'][0]}: a probability is between 0 and 1, not {first['input']}"
+            f"--faults {first['loc'][0]}: a probability is between 0 and 1, not {first['input']!r}"
         ) from error
 
 
@@ -56,8 +61,8 @@ class FaultyLink(Link):
         seed: of the random numbers.
 
     Attributes:
-        counts: what was done: ``frames_lost``, ``frames_damaged``, ``bits_flipped``, ``frames_held_back`` and
-            ``restarts``.
+        counts: what was done: ``frames_lost``, ``frames_damaged``, ``bits_flipped``, ``frames_held_back``,
+            ``restarts`` and ``hangs``.
     """
 
     def __init__(self, link: Link, faults: Faults, seed: int) -> None:
@@ -67,15 +72,21 @@ class FaultyLink(Link):
         self._random = np.random.default_rng(seed)
         self._pending = b""
         self._held = b""
+        self._hanging = False
 
     def write(self, data: bytes) -> None:
         """See `Link.write`; `data` is one frame."""
+        if self._hanging:
+            return
         data = self._spoil(data)
         if data:
             self._link.write(data)
 
     def read(self, timeout: float) -> bytes:
         """See `Link.read`; frames come whole, so that a lost one leaves nothing behind."""
+        if self._hanging:
+            time.sleep(timeout)
+            return b""
         *complete, self._pending = (self._pending + self._link.read(timeout)).split(b"\0")
         passed = b""
         for piece in filter(None, complete):
@@ -89,13 +100,18 @@ class FaultyLink(Link):
         return passed
 
     def before_decision(self) -> None:
-        """Restart the board, if that is what happens now."""
+        """Restart the board or let it hang, if that is what happens now."""
         if self._happens(self.faults.reset):
             self.counts["restarts"] += 1
             self.restart_board()
+        if not self._hanging and self._happens(self.faults.hang):
+            self.counts["hangs"] += 1
+            self._hanging = True
 
     def restart_board(self) -> None:
         """See `Link.restart_board`."""
+        self._hanging = False
+        self._pending = self._held = b""
         self._link.restart_board()
 
     def close(self) -> None:

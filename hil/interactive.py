@@ -19,6 +19,7 @@ from nmbrl.hil.client import Client
 from nmbrl.hil.closed_loop import Loop
 from nmbrl.hil.controller import BoardController
 from nmbrl.hil.evaluation import SEED_STRIDE, Setting
+from nmbrl.hil.faults import Faults, FaultyLink
 from nmbrl.hil.links import Link
 from nmbrl.hil.picture import draw_plant
 from nmbrl.runtime.closed_loop import Episode
@@ -121,15 +122,29 @@ def read_keys(descriptor: int) -> list[str]:
     return pressed
 
 
-def drive(link: Link, task: Task, setting: Setting) -> None:
+def check_terminal() -> None:
+    """Refuse to go on without a terminal.
+
+    Raises:
+        NmbrlError: if there is none.
+    """
+    if not sys.stdin.isatty():
+        raise NmbrlError("--interactive needs a terminal")
+
+
+def drive(link: Link, task: Task, setting: Setting) -> str:
     """Run episodes in real time before an onlooker's eyes until they quit.
+
+    Returns:
+        What happened, in a line.
 
     Raises:
         NmbrlError: if there is no terminal, or the board is gone.
     """
-    if not sys.stdin.isatty():
-        raise NmbrlError("--interactive needs a terminal")
-    controller = BoardController(Client(link), setting.planner, setting.options)
+    check_terminal()
+    faulty = FaultyLink(link, setting.faults or Faults(), setting.seed)
+    controller = BoardController(Client(faulty), setting.planner, setting.options, setting.watchdog_s)
+    returns: list[float] = []
     hand = Hand(task)
     env = setting.env or task.env
     with (
@@ -138,7 +153,7 @@ def drive(link: Link, task: Task, setting: Setting) -> None:
         Live(console=Console(), auto_refresh=False, transient=True) as live,
     ):
         check_task(task, environment)
-        loop = Loop(controller, environment, setting.deadline_s or PACE_S)
+        loop = Loop(controller, environment, setting.deadline_s or PACE_S, before_decision=faulty.before_decision)
 
         def show(episode: Episode) -> None:
             for key in read_keys(descriptor):
@@ -154,6 +169,10 @@ def drive(link: Link, task: Task, setting: Setting) -> None:
         try:
             for count in range(sys.maxsize):
                 hand.restarting = False
-                loop.run_episode(setting.seed + SEED_STRIDE * count)
+                returns.append(loop.run_episode(setting.seed + SEED_STRIDE * count).total)
         except StopError:
             pass
+    ended = ", ".join(f"{total:.1f}" for total in returns)
+    decisions = len(loop.log.decision_ms) + loop.log.fallbacks
+    safe = f"{loop.log.fallbacks} of {decisions} decisions were the safe action"
+    return f"returns {ended}; {safe}" if ended else safe

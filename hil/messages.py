@@ -38,6 +38,7 @@ class Refusal(IntEnum):
     BAD_VALUE = 3
     OUT_OF_STEP = 4
     NO_MODEL = 5
+    NO_PLANNER = 6
 
 
 @dataclass(frozen=True)

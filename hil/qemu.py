@@ -30,6 +30,19 @@ def instructions(ticks: float, tick_hz: int) -> float:
     return ticks * 1e9 / (tick_hz * 2**ICOUNT_SHIFT)
 
 
+def check_emulation(board: Board) -> str:
+    """Return QEMU's name of a board.
+
+    Raises:
+        NmbrlError: if the board has no emulation, or QEMU is missing.
+    """
+    if board.qemu is None:
+        raise NmbrlError(f"{board.name} has no emulation; connect the board and give its --port")
+    if shutil.which(PROGRAM) is None:
+        raise NmbrlError(f"emulating a board needs {PROGRAM}: sudo apt-get install qemu-system-arm")
+    return board.qemu.machine
+
+
 class QemuLink(DescriptorLink):
     """Starts firmware on an emulated board and is the link to its serial port.
 
@@ -46,10 +59,7 @@ class QemuLink(DescriptorLink):
     def __init__(
         self, board: Board, firmware: Path, semihosting: bool = False, arguments: tuple[str, ...] = ()
     ) -> None:
-        if board.qemu is None:
-            raise NmbrlError(f"{board.name} has no emulation; connect the board and give its --port")
-        if shutil.which(PROGRAM) is None:
-            raise NmbrlError(f"emulating a board needs {PROGRAM}: sudo apt-get install qemu-system-arm")
+        machine = check_emulation(board)
         self._semihosting = semihosting
         self._folder = tempfile.TemporaryDirectory(prefix="nmbrl-")
         folder = Path(self._folder.name)
@@ -65,7 +75,7 @@ class QemuLink(DescriptorLink):
             port = ["-serial", f"unix:{folder}/serial"]
         self._process = subprocess.Popen(
             [
-                *(PROGRAM, "-M", board.qemu.machine, "-kernel", str(firmware)),
+                *(PROGRAM, "-M", machine, "-kernel", str(firmware)),
                 *("-display", "none", "-monitor", "none", "-icount", f"shift={ICOUNT_SHIFT}"),
                 *("-qmp", f"unix:{folder}/control", *port, *arguments),
             ],
@@ -89,9 +99,13 @@ class QemuLink(DescriptorLink):
         self._command("system_reset")
 
     def close(self) -> None:
-        """End the emulator."""
+        """End the emulator; it is asked first, so that its plugins can finish."""
+        try:
+            self._command("quit")
+            self._process.wait(TIMEOUT_S)
+        except (LinkLostError, subprocess.TimeoutExpired):
+            self._process.kill()
         super().close()
-        self._process.kill()
         self._process.wait()
         self._control.close()
         self._folder.cleanup()

@@ -9,7 +9,7 @@
 #define PLAN_BYTES (sizeof(nmbrl_plan_row) * NMBRL_MAX_HORIZON)
 
 static nmbrl_planner planner;
-static int configured;
+static int configured; /* whether the planner was set since start-up */
 static uint32_t episode;                 /* 0: none */
 static uint32_t step;                    /* observations folded in since its beginning */
 static uint8_t planned;                  /* whether `decided` is the decision of this step */
@@ -26,14 +26,6 @@ static struct {
 typedef char observation_fits[8 + 4 * (NMBRL_ACTION_SIZE + NMBRL_OBSERVATION_SIZE) <= NMBRL_MAX_BODY ? 1 : -1];
 typedef char checkpoint_fits[26 + 4 * NMBRL_ACTION_SIZE + NMBRL_STATE_SIZE + PLAN_BYTES <= NMBRL_MAX_BODY ? 1 : -1];
 typedef char call_fits[4 + NMBRL_STATE_SIZE + NMBRL_ACTION_SIZE + NMBRL_OBSERVATION_SIZE <= NMBRL_MAX_BODY ? 1 : -1];
-
-static void configure_once(void) {
-    if (!configured) {
-        nmbrl_options options = nmbrl_default_options();
-        nmbrl_configure(&planner, NMBRL_POLICY, &options);
-        configured = 1;
-    }
-}
 
 static int finite(const float *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -84,6 +76,10 @@ static nmbrl_refusal reset(nmbrl_reader *request, nmbrl_writer *reply) {
     }
     if (number == 0) {
         return NMBRL_BAD_VALUE;
+    }
+    /* A board that restarted would go on with another planner than the host asked for. */
+    if (!configured) {
+        return NMBRL_NO_PLANNER;
     }
     nmbrl_reset(&planner, seed);
     episode = number;
@@ -196,6 +192,9 @@ static nmbrl_refusal write_state(nmbrl_reader *request, nmbrl_writer *reply) {
         !finite(last_plan, NMBRL_MAX_HORIZON * NMBRL_ACTION_SIZE)) {
         return NMBRL_BAD_VALUE;
     }
+    if (!configured) {
+        return NMBRL_NO_PLANNER;
+    }
     nmbrl_reset(&planner, seed);
     planner.decisions = decisions;
     planner.fallbacks = fallbacks;
@@ -230,6 +229,7 @@ static nmbrl_refusal set_planner(nmbrl_reader *request) {
     if (method > NMBRL_MPPI || nmbrl_configure(&planner, (nmbrl_method)method, &options) != NMBRL_OK) {
         return NMBRL_BAD_VALUE;
     }
+    configured = 1;
     return NMBRL_ACCEPTED;
 }
 
@@ -275,7 +275,6 @@ static nmbrl_refusal call(nmbrl_reader *request, nmbrl_writer *reply) {
 }
 
 nmbrl_refusal nmbrl_controller_handle(uint8_t kind, nmbrl_reader *request, nmbrl_writer *reply) {
-    configure_once();
     switch (kind) {
     case NMBRL_RESET:
         return reset(request, reply);

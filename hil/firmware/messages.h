@@ -35,7 +35,8 @@ typedef enum {
     NMBRL_BAD_LENGTH = 2,
     NMBRL_BAD_VALUE = 3,
     NMBRL_OUT_OF_STEP = 4,
-    NMBRL_NO_MODEL = 5
+    NMBRL_NO_MODEL = 5,
+    NMBRL_NO_PLANNER = 6
 } nmbrl_refusal;
 
 /* A body being read or written; a reader that runs off the end reads zeros and says so. */

@@ -1,7 +1,11 @@
 /* Feeds the firmware on this machine with frames that are random, mutated, truncated, oversized, or valid with a random body, under
  * the sanitizers. Usage: fuzz COUNT SEED. Ends with status 0, or as the sanitizer says.
  *
- * Whatever came before, a PING must be answered: no input silences the board.
+ * - Whatever came before, a PING is answered: no input silences the board.
+ * - A valid frame has one answer: its reply, or an error with a reason.
+ * - Every piece between two zero bytes is counted, as a good frame or with the reason why it is none.
+ *
+ * Prints how many there were of each, as "NAME COUNT" lines.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +51,9 @@ static size_t draw_length(void) {
     }
 }
 
+/* Where the board said it stands, so that some requests are in step with it. */
+static uint8_t position[8];
+
 #ifdef NMBRL_WITH_MODEL
 #include "nmbrl.h"
 
@@ -76,16 +83,20 @@ static size_t draw_plausible(uint8_t kind, uint8_t *body) {
         length = 26 + 4 * NMBRL_ACTION_SIZE + NMBRL_STATE_SIZE + sizeof(nmbrl_plan_row) * NMBRL_MAX_HORIZON;
         memset(body + 8, (int)below(2), length - 8);
         return length;
-    case NMBRL_SET_PLANNER:
-        body[0] = (uint8_t)below(5);
-        for (size_t i = 1; i < 11; i += 2) {
-            body[i] = (uint8_t)(1 + below(12));
-            body[i + 1] = 0;
-        }
-        for (size_t i = 11; i < 31; i += 4) {
-            put_real(body + i);
+    case NMBRL_SET_PLANNER: {
+        const uint16_t samples = (uint16_t)(4 + below(12));
+        const uint16_t sizes[] = {samples, (uint16_t)(1 + below(8)), (uint16_t)(1 + below(3)),
+                                  (uint16_t)(1 + below(samples)), (uint16_t)(1 + below(samples - 2u))};
+        const float reals[] = {0.5f, 0.5f, 0.05f, 0.5f, 0.0f};
+        body[0] = (uint8_t)below(4);
+        memcpy(body + 1, sizes, sizeof sizes);
+        memcpy(body + 11, reals, sizeof reals);
+        if (below(4) == 0) {
+            body[below(11)] = (uint8_t)draw();
+            put_real(body + 11 + 4 * below(5));
         }
         return 31;
+    }
     case NMBRL_CALL:
         body[0] = (uint8_t)below(5);
         body[1] = (uint8_t)below(30);
@@ -98,7 +109,7 @@ static size_t draw_plausible(uint8_t kind, uint8_t *body) {
 #endif
 
 /* A valid frame; half of the time with a kind that the firmware knows, small numbers in front. */
-static size_t draw_frame(uint8_t *wire) {
+static size_t draw_frame(uint8_t *wire, uint8_t *drawn_kind, uint16_t *sequence) {
     uint8_t body[NMBRL_MAX_BODY];
     size_t length = draw_length();
     fill(body, length);
@@ -108,11 +119,16 @@ static size_t draw_frame(uint8_t *wire) {
         for (size_t i = 0; i < 8; i++) {
             body[i] = (uint8_t)(i % 4 ? 0 : below(4));
         }
+        if (below(4)) {
+            memcpy(body, position, sizeof position);
+        }
 #ifdef NMBRL_WITH_MODEL
         length = below(4) ? draw_plausible(kind, body) : length;
 #endif
     }
-    return nmbrl_frame_encode(kind, (uint16_t)draw(), body, length, wire);
+    *drawn_kind = kind;
+    *sequence = (uint16_t)draw();
+    return nmbrl_frame_encode(kind, *sequence, body, length, wire);
 }
 
 static void expect(int condition, const char *what, unsigned long count) {
@@ -122,10 +138,87 @@ static void expect(int condition, const char *what, unsigned long count) {
     }
 }
 
+static unsigned long pieces;                      /* nonempty, between zero bytes */
+static unsigned long refused[NMBRL_NO_PLANNER + 1]; /* valid frames, by reason */
+static unsigned long accepted[NMBRL_REBOOT + 1];    /* valid frames, by kind */
+
+/* Sends bytes and counts the pieces that they complete, by no code of the firmware's. */
+static size_t feed(const uint8_t *data, size_t length, uint8_t *out) {
+    static int open;
+    for (size_t i = 0; i < length; i++) {
+        pieces += data[i] == 0 && open;
+        open = data[i] != 0;
+    }
+    return host_exchange(data, length, out);
+}
+
+/* A valid frame was sent last: one answer carries its sequence number, and is its reply or says why there is none. */
+static void check_answer(const uint8_t *out, size_t length, uint8_t kind, uint16_t sequence, unsigned long count) {
+    static nmbrl_frame_decoder decoder;
+    unsigned long answers = 0;
+    for (size_t i = 0; i < length; i++) {
+        nmbrl_frame_status status = nmbrl_frame_push(&decoder, out[i]);
+        if (status == NMBRL_FRAME_NONE) {
+            continue;
+        }
+        expect(status == NMBRL_FRAME_GOOD, "a damaged answer", count);
+        if (decoder.sequence != sequence) {
+            continue;
+        }
+        answers++;
+        if (decoder.kind == NMBRL_ERROR) {
+            uint8_t reason = decoder.body_length >= 2 ? decoder.body[0] : 0;
+            expect(reason >= NMBRL_UNKNOWN_KIND && reason <= NMBRL_NO_PLANNER, "an error without a reason", count);
+            expect(decoder.body[1] == kind, "an error about another request", count);
+            refused[reason]++;
+            if (reason == NMBRL_OUT_OF_STEP) {
+                memcpy(position, decoder.body + 2, sizeof position);
+            }
+        } else {
+            expect(decoder.kind == (kind | NMBRL_REPLY), "a reply to another request", count);
+            expect(kind <= NMBRL_REBOOT, "an unknown kind was accepted", count);
+            accepted[kind]++;
+            if (kind >= NMBRL_RESET && kind <= NMBRL_WRITE_STATE) {
+                memcpy(position, decoder.body, sizeof position);
+            }
+        }
+    }
+    expect(answers == 1, "not one answer to a valid frame", count);
+}
+
+static uint32_t statistic(const uint8_t *body, size_t index) {
+    const uint8_t *at = body + 4 * index;
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* Prints what the board counted, and holds it against what was sent. */
+static void account(uint8_t *wire, uint8_t *out, unsigned long count) {
+    static const char *const names[] = {"good", "truncated", "short", "long", "bad_crc", "refused"};
+    static nmbrl_frame_decoder decoder;
+    uint32_t total = 0;
+    size_t length = feed(wire, nmbrl_frame_encode(NMBRL_STATISTICS, 78, NULL, 0, wire), out);
+    for (size_t i = 0; i < length; i++) {
+        if (nmbrl_frame_push(&decoder, out[i]) == NMBRL_FRAME_GOOD && decoder.sequence == 78) {
+            for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+                printf("%s %lu\n", names[k], (unsigned long)statistic(decoder.body, k));
+                total += k < 5 ? statistic(decoder.body, k) : 0;
+            }
+        }
+    }
+    printf("pieces %lu\n", pieces);
+    expect(total == pieces, "frames that were not counted", count);
+    for (size_t reason = NMBRL_UNKNOWN_KIND; reason <= NMBRL_NO_PLANNER; reason++) {
+        printf("refused_%lu %lu\n", (unsigned long)reason, refused[reason]);
+    }
+    for (size_t kind = NMBRL_HELLO; kind <= NMBRL_REBOOT; kind++) {
+        printf("accepted_%lu %lu\n", (unsigned long)kind, accepted[kind]);
+    }
+}
+
 static int answers_ping(uint8_t *wire, uint8_t *out) {
     static const uint8_t body[] = "still there?";
     static nmbrl_frame_decoder decoder;
-    size_t length = host_exchange(wire, nmbrl_frame_encode(NMBRL_PING, 77, body, sizeof body, wire), out);
+    size_t length = feed(wire, nmbrl_frame_encode(NMBRL_PING, 77, body, sizeof body, wire), out);
     int answered = 0;
     for (size_t i = 0; i < length; i++) {
         answered |= nmbrl_frame_push(&decoder, out[i]) == NMBRL_FRAME_GOOD && decoder.sequence == 77 &&
@@ -147,19 +240,22 @@ int main(int count, char **arguments) {
     nmbrl_loop_start();
     for (unsigned long done = 1; done <= frames; done++) {
         size_t length;
-        switch (below(5)) {
+        uint8_t kind;
+        uint16_t sequence;
+        uint32_t sort = below(5);
+        switch (sort) {
         case 0: /* random */
             length = below(300);
             fill(wire, length);
             break;
         case 1: /* mutated */
-            length = draw_frame(wire);
+            length = draw_frame(wire, &kind, &sequence);
             for (uint32_t flips = 1 + below(8); flips > 0; flips--) {
                 wire[below((uint32_t)length)] ^= (uint8_t)(1u << below(8));
             }
             break;
         case 2: /* truncated */
-            length = below((uint32_t)draw_frame(wire));
+            length = below((uint32_t)draw_frame(wire, &kind, &sequence));
             break;
         case 3: /* oversized: no zero byte for longer than the longest frame */
             length = 2 * NMBRL_MAX_ENCODED - 1;
@@ -169,14 +265,18 @@ int main(int count, char **arguments) {
             length -= below(NMBRL_MAX_ENCODED);
             break;
         default: /* valid */
-            length = draw_frame(wire);
+            length = draw_frame(wire, &kind, &sequence);
         }
-        expect(host_exchange(wire, length, out) <= 1u << 16, "an answer too long", done);
+        size_t answered = feed(wire, length, out);
+        if (sort == 4) {
+            check_answer(out, answered, kind, sequence, done);
+        }
         if (done % 16 == 0 || done == frames) {
             expect(answers_ping(wire, out), "no answer to a ping", done);
         }
     }
-    printf("%lu frames\n", frames);
+    printf("frames %lu\n", frames);
+    account(wire, out, frames);
     free(out);
     free(wire);
     return 0;

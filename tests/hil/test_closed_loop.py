@@ -1,6 +1,7 @@
 """The closed loop with the controller on a board: against the same loop in one process, with faults, in real time."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from nmbrl.hil.closed_loop import Loop, safe_action
 from nmbrl.hil.controller import BoardController
 from nmbrl.hil.evaluation import Setting, evaluate_board
 from nmbrl.hil.faults import Faults, FaultyLink, parse_faults
+from nmbrl.hil.frames import FrameDecoder, encode_frame
 from nmbrl.hil.links import Link
+from nmbrl.hil.messages import Kind
 from nmbrl.runtime.environment import Environment
 from nmbrl.runtime.evaluation import evaluate
 from nmbrl.runtime.planners import PlannerOptions
@@ -95,8 +98,84 @@ def test_in_real_time_late_answers_are_counted_and_the_plant_goes_on(
     assert (figures["mode"], figures["deadline_ms"]) == ("real time", 20.0)
     assert figures["decisions"] == 30 + len(result.evaluation.varied[0].actions)
     assert figures["safe_actions"] >= 5
-    assert figures["faults"]["link"]["late_replies"] >= 5
+    assert figures["late_answers"]["count"] >= 5
+    assert 0 < figures["late_answers"]["by_ms"]["mean"] <= 40
     assert len(result.log.decision_ms) == figures["decisions"] - figures["safe_actions"]
+
+
+class SlowBoard(Link):
+    """A board that is busy for a while with every decision, and takes requests in the order of their arrival."""
+
+    def __init__(self, board: HostBoard) -> None:
+        self.busy_s = 0.0
+        self.open_decisions = 0
+        self.most_open = 0
+        self._board = board
+        self._free_at = 0.0
+        self._answers: list[tuple[float, bool, bytes]] = []
+
+    def write(self, data: bytes) -> None:
+        for frame in FrameDecoder().feed(data):
+            self._board.write(encode_frame(frame))
+            decides = frame.kind == Kind.DECIDE
+            self._free_at = max(self._free_at, time.monotonic()) + self.busy_s * decides
+            self._answers.append((self._free_at, decides, self._board.read(0)))
+            self.open_decisions += decides
+            self.most_open = max(self.most_open, self.open_decisions)
+
+    def read(self, timeout: float) -> bytes:
+        end = time.monotonic() + timeout
+        if self._answers:
+            time.sleep(max(0.0, min(end, self._answers[0][0]) - time.monotonic()))
+        else:
+            time.sleep(timeout)
+        if not self._answers or self._answers[0][0] > time.monotonic():
+            return b""
+        _, decided, answer = self._answers.pop(0)
+        self.open_decisions -= decided
+        return answer
+
+    def restart_board(self) -> None:
+        raise AssertionError("it was only slow")
+
+
+def test_a_board_that_is_too_slow_is_in_step_once_it_is_fast_enough(
+    host_board: HostBoard, small_c: tuple[Path, Path]
+) -> None:
+    task = load(small_c[0]).interface.task
+    link = SlowBoard(host_board)
+    controller = BoardController(Client(link), "policy")
+    loop = Loop(controller, Environment(plant_for(task)), deadline_s=0.05)
+    answered: list[bool] = []
+
+    def before_decision() -> None:
+        link.busy_s = 0.12 if 5 <= len(answered) < 15 else 0.0
+
+    loop.before_decision = before_decision
+    loop.on_step = lambda episode: answered.append(len(loop.log.decision_ms) > sum(answered))
+    episode = loop.run_episode(0)
+    assert not any(answered[5:15])
+    assert sum(answered) >= 15
+    assert link.most_open == 1
+    assert len(controller.client.lateness_s) >= 2
+    belief = load(small_c[0]).open_planner("policy", PlannerOptions().model_dump())
+    belief.reset(0)
+    taken = np.zeros(task.action_size, np.float32)
+    for observation, action in zip(episode.observations, episode.actions, strict=False):
+        belief.update(taken, observation)
+        taken = action
+    np.testing.assert_array_equal(controller.read_belief(), belief.belief)
+
+
+def test_the_plant_keeps_its_pace(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
+    task = load(small_c[0]).interface.task
+    loop = Loop(BoardController(Client(host_board), "policy"), Environment(plant_for(task)), deadline_s=0.04)
+    steps: list[float] = []
+    loop.before_decision = lambda: time.sleep(0.02)
+    loop.on_step = lambda episode: steps.append(time.monotonic())
+    loop.run_episode(0)
+    # What a step takes is no part added to the time until the next, unless this machine fell behind.
+    assert 29 * 0.04 - 0.02 < steps[-1] - steps[0] < (29 + loop.log.overruns) * 0.05
 
 
 def test_figures_are_what_every_target_writes(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
@@ -123,10 +202,12 @@ def test_an_environment_that_does_not_fit_is_refused(host_board: HostBoard, smal
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("loss", "'loss': give NAME=PROBABILITY with loss, bitflip, late, reset"),
+        ("loss", "'loss': give NAME=PROBABILITY with loss, bitflip, late, reset, hang"),
         ("gain=0.1", "'gain=0.1': give NAME=PROBABILITY"),
-        ("loss=2", "--faults loss: a probability is between 0 and 1, not 2"),
-        ("bitflip=often", "--faults bitflip: a probability is between 0 and 1, not often"),
+        ("loss=2", "--faults loss: a probability is between 0 and 1, not '2'"),
+        ("bitflip=often", "--faults bitflip: a probability is between 0 and 1, not 'often'"),
+        ("loss=", "--faults loss: a probability is between 0 and 1, not ''"),
+        ("loss=0.1,loss=0.2", "--faults loss: given twice"),
         ("loss=nan", "--faults loss: a probability"),
     ],
 )

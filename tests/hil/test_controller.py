@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from nmbrl.hil.client import Client, RefusedError
-from nmbrl.hil.controller import METHODS, BoardController
+from nmbrl.hil.controller import CHECKPOINT_EVERY, METHODS, BoardController
 from nmbrl.hil.faults import Faults, FaultyLink
-from nmbrl.hil.messages import Identity, Kind, Refusal, Statistics
+from nmbrl.hil.frames import Frame, FrameDecoder, encode_frame
+from nmbrl.hil.links import Link
+from nmbrl.hil.messages import ERROR, REPLY, Identity, Kind, Refusal, Statistics
 from nmbrl.runtime.planners import PlannerOptions
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
@@ -147,7 +149,7 @@ def test_a_state_read_back_goes_on_as_if_nothing_had_been(host_firmware: Path) -
         action = first.decide(action, observation).action
     state = first.client.request(Kind.READ_STATE)
     second.client.request(Kind.WRITE_STATE, state)
-    second.episode, second.steps = first.episode, list(first.steps)
+    second.episode, second.count = first.episode, first.count
     assert second.client.request(Kind.READ_STATE) == state
     for observation in observations(10, seed=1):
         decisions = [controller.decide(action, observation).action for controller in (first, second)]
@@ -179,8 +181,8 @@ def test_faults_change_neither_belief_nor_decisions(
             if decision is not None:
                 np.testing.assert_array_equal(decision.action, expected)
             action = expected
-        while controller.steps[-1].decided is None:
-            controller.decide(action, observation)
+        while decision is None:
+            decision = controller.decide(action, observation)
             planner.update(action, observation)
             planner.plan()
         np.testing.assert_array_equal(controller.read_belief(), planner.belief)
@@ -219,3 +221,92 @@ def test_a_planner_that_does_not_fit_is_refused(host_board: HostBoard) -> None:
 def test_another_version_of_the_protocol_is_refused() -> None:
     with pytest.raises(NmbrlError, match=r"version 2 of the wire protocol, this nmbrl 1"):
         Identity.unpack(struct.pack("<HHI32s", 2, 2048, 1, b"board"))
+
+
+def test_no_episode_begins_before_the_planner_is_set(host_board: HostBoard) -> None:
+    request = Client(host_board).request
+    state = request(Kind.READ_STATE)
+    for kind, content in ((Kind.RESET, struct.pack("<IQ", 1, 0)), (Kind.WRITE_STATE, state)):
+        assert refusal(lambda: request(kind, content)).reason is Refusal.NO_PLANNER  # noqa: B023
+
+
+def test_a_board_that_restarts_between_episodes_keeps_its_planner(
+    host_board: HostBoard, small_c: tuple[Path, Path]
+) -> None:
+    controller = BoardController(Client(host_board), "cem", SMALL)
+    planner = load(small_c[0]).open_planner("cem", SMALL.model_dump())
+    action = zero_action(controller)
+    for seed in (1, 2):
+        host_board.restart_board()
+        controller.reset(seed)
+        planner.reset(seed)
+        for observation in observations(5, seed):
+            planner.update(action, observation)
+            np.testing.assert_array_equal(controller.decide(action, observation).action, planner.plan())
+
+
+def test_only_what_came_since_the_last_checkpoint_is_kept(host_board: HostBoard) -> None:
+    controller = BoardController(Client(host_board), "policy")
+    controller.reset(0)
+    for observation in observations(10 * CHECKPOINT_EVERY):
+        controller.decide(zero_action(controller), observation)
+        controller.keep_checkpoint()
+        assert len(controller.steps) <= CHECKPOINT_EVERY
+    assert controller.counts["checkpoints"] == 10
+
+
+def test_a_board_that_hangs_is_restarted_by_the_watchdog(host_firmware: Path, small_c: tuple[Path, Path]) -> None:
+    link = FaultyLink(HostBoard(host_firmware), Faults(), seed=0)
+    client = Client(link, timeout=0.002, attempts=2)
+    controller = BoardController(client, "mppi", SMALL, watchdog_s=0.02)
+    planner = load(small_c[0]).open_planner("mppi", SMALL.model_dump())
+    action = zero_action(controller)
+    unanswered = 0
+    for seed in range(3):
+        controller.reset(seed)
+        planner.reset(seed)
+        for step, observation in enumerate(observations(60, seed)):
+            # In the second episode it hangs twice, in the third before the first decision.
+            link.faults = Faults(hang=float((seed, step) in ((1, 20), (1, 45))))
+            link.before_decision()
+            decision = controller.decide(action, observation)
+            controller.keep_checkpoint()
+            planner.update(action, observation)
+            if decision is None:
+                unanswered += 1
+                # The board is asked again only after it was told of this one: it did not decide on it.
+                continue
+            action = planner.plan()
+            np.testing.assert_array_equal(decision.action, action)
+        np.testing.assert_array_equal(controller.read_belief(), planner.belief)
+        link.faults = Faults(hang=1.0)
+        link.before_decision()
+    assert link.counts["hangs"] == 5
+    assert controller.counts["watchdog_restarts"] == 4
+    assert 4 <= unanswered <= 40
+    link.close()
+
+
+def test_replies_of_another_firmware_are_one_line() -> None:
+    class Wrong(Link):
+        """Answers every request with one body, or with an error of one body."""
+
+        def __init__(self, body: bytes, error: bool) -> None:
+            self.body, self.error = body, error
+            self.answers = b""
+
+        def write(self, data: bytes) -> None:
+            for frame in FrameDecoder().feed(data):
+                kind = ERROR if self.error else frame.kind | REPLY
+                self.answers += encode_frame(Frame(kind, frame.sequence, self.body))
+
+        def read(self, timeout: float) -> bytes:
+            answers, self.answers = self.answers, b""
+            return answers
+
+        def restart_board(self) -> None:
+            raise AssertionError("nobody asked for it")
+
+    for link in (Wrong(b"", True), Wrong(b"\x63\x01", True), Wrong(b"abc", False)):
+        with pytest.raises(NmbrlError, match=r"the board answers PLAN with .*: flash it again"):
+            Client(link).request(Kind.PLAN, bytes(8), size=20)

@@ -5,19 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wire_loop import compare_functions, endure, open_plant, trace_board, trace_executor, trace_library
 
 from nmbrl.hil.board import find_board
 from nmbrl.hil.build import build_firmware
 from nmbrl.hil.client import Client
 from nmbrl.hil.controller import BoardController
-from nmbrl.hil.executor import FUNCTIONS, BoardExecutor
+from nmbrl.hil.counting import CodeCounter, count_functions
+from nmbrl.hil.executor import FUNCTIONS
+from nmbrl.hil.faults import Faults
 from nmbrl.hil.messages import Kind, Statistics
 from nmbrl.hil.qemu import ICOUNT_SHIFT, QemuLink, instructions
 from nmbrl.runtime.planners import PlannerOptions
 from nmbrl.targets.bundle import read_bundle
-from nmbrl.targets.c import CExecutor
 from nmbrl.targets.integers import quantise
 from nmbrl.targets.load import load
+
+from .plant import plant_for
 
 SMALL = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samples=2)
 
@@ -31,40 +35,48 @@ def link(request: pytest.FixtureRequest, small_c: tuple[Path, Path]) -> Iterator
 
 
 def test_functions_are_equal_to_tflm(link: QemuLink, small_c: tuple[Path, Path]) -> None:
-    board = BoardExecutor(read_bundle(small_c[0]), Client(link))
-    tflm = load(small_c[1])
-    random = np.random.default_rng(0)
-    for function in FUNCTIONS:
-        inputs = {
-            name: random.uniform(-4, 4, (500, size)).astype(np.float32)
-            for name, size in board.interface.input_sizes(function).items()
-        }
-        outputs, expected = board.call(function, inputs), tflm.call(function, inputs)
-        assert set(outputs) == set(expected)
-        for name in expected:
-            np.testing.assert_array_equal(outputs[name], expected[name], f"{function} {name}")
-        assert len(np.unique(next(iter(outputs.values())))) > 10
-    assert all(ticks > 0 for ticks in board.ticks.values())
+    targets = {"tflm": load(small_c[1]), "library": load(small_c[0])}
+    assert compare_functions(link, small_c[0], targets, rows=10_000) == {"tflm": 0, "library": 0}
 
 
-def test_beliefs_are_equal_to_tflm_after_a_thousand_steps(link: QemuLink, small_c: tuple[Path, Path]) -> None:
-    controller = BoardController(Client(link), "policy")
+def test_a_difference_would_be_counted(link: QemuLink, small_c: tuple[Path, Path]) -> None:
+    class Off:
+        """The library, one element wrong."""
+
+        def call(self, function: str, inputs: dict) -> dict:
+            outputs = {name: array.copy() for name, array in load(small_c[0]).call(function, inputs).items()}
+            next(iter(outputs.values()))[0, 0] += 1
+            return outputs
+
+    assert compare_functions(link, small_c[0], {"off": Off()}, rows=100) == {"off": len(FUNCTIONS)}
+
+
+def test_states_are_equal_after_a_thousand_closed_loop_steps(link: QemuLink, small_c: tuple[Path, Path]) -> None:
+    """Each target in its own loop, with a plant of its own: a difference anywhere would lead to another course."""
     tflm, library = load(small_c[1]), load(small_c[0])
-    assert isinstance(library, CExecutor)
-    random = np.random.default_rng(1)
-    observations = (np.cumsum(random.normal(0, 0.3, (1000, 1, 3)), axis=0) % 4 - 2).astype(np.float32)
-    state = tflm.reset(1)
-    action = np.zeros((1, controller.model.action_size), np.float32)
-    controller.reset(0)
-    seen = set()
-    for observation in observations:
-        state = tflm.observe(state, action, observation)
-        decision = controller.decide(action[0], observation[0])
-        action = tflm.project_action(tflm.act(state))
-        np.testing.assert_array_equal(decision.action, action[0])
-        seen.add(action.tobytes())
-    np.testing.assert_array_equal(controller.read_belief(), library.quantise_state(state)[0])
-    assert len(seen) > 1
+    env = plant_for(library.interface.task)
+    planner = library.open_planner("policy", PlannerOptions().model_dump())
+    with open_plant(library.interface.task, env) as plant:
+        expected = trace_executor(tflm, library, plant, 1000)
+    with open_plant(library.interface.task, env) as plant:
+        on_host = trace_library(planner, plant, 1000)
+    with open_plant(library.interface.task, env) as plant:
+        on_board = trace_board(link, plant, 1000)
+    for traced in (on_host, on_board):
+        np.testing.assert_array_equal(traced[0], expected[0])
+        np.testing.assert_array_equal(traced[1], expected[1])
+    assert len(np.unique(expected[0], axis=0)) > 100
+
+
+def test_a_faulty_wire_leaves_board_and_host_agreed(link: QemuLink, small_c: tuple[Path, Path]) -> None:
+    """The endurance run of ``benchmarks/wire.py``, shortened."""
+    library = load(small_c[0])
+    with open_plant(library.interface.task, plant_for(library.interface.task)) as plant:
+        ran = endure(link, library, plant, 1500, Faults(loss=0.01, bitflip=1e-4, reset=0.002), "cem", SMALL)
+    assert (ran["decisions_that_differ"], ran["belief_bytes_that_differ"]) == (0, 0)
+    assert ran["decisions_unanswered"] <= 1
+    assert min(ran["injected"][name] for name in ("frames_lost", "bits_flipped", "restarts")) > 0
+    assert ran["mended"]["rebuilds"] > 0
 
 
 @pytest.mark.parametrize("method", ["cem", "mppi", "shooting"])
@@ -84,7 +96,7 @@ def test_planners_choose_what_they_choose_here(link: QemuLink, small_c: tuple[Pa
 
 def test_instruction_counts_are_the_same_every_time(link: QemuLink) -> None:
     controller = BoardController(Client(link), "policy")
-    controller.reset(0)
+    before = Statistics.unpack(controller.client.request(Kind.STATISTICS))
     action, observation = np.zeros(controller.model.action_size, np.float32), np.ones(3, np.float32)
     counts = []
     for _ in range(5):
@@ -97,7 +109,8 @@ def test_instruction_counts_are_the_same_every_time(link: QemuLink) -> None:
     assert np.ptp(counts, axis=0).max() <= tolerance
     assert min(counts[0]) > 300
     statistics = Statistics.unpack(controller.client.request(Kind.STATISTICS))
-    assert statistics.bad_crc == statistics.truncated == 0
+    assert (statistics.bad_crc, statistics.truncated) == (before.bad_crc, before.truncated)
+    assert statistics.observations - before.observations == 5
     assert 200 < statistics.stack_bytes < 8192
 
 
@@ -111,3 +124,49 @@ def test_quantised_state_is_what_the_board_says(link: QemuLink, small_c: tuple[P
     normalised = bundle.interface.normalisation.normalise(observation[None])
     tensor = next(t for t in bundle.functions["act"].inputs if t.name == "x")
     np.testing.assert_array_equal(controller.read_belief()[:3], quantise(normalised, tensor)[0])
+
+
+def test_counts_of_the_code_add_up_to_those_of_the_clock(small_c: tuple[Path, Path], tmp_path: Path) -> None:
+    board = find_board("mps2-an500")
+    firmware = build_firmware(board, small_c[0], semihosting=True)
+    counts, ticks = [], []
+    for decisions in (10, 60):
+        folder = tmp_path / f"a, {decisions}"
+        folder.mkdir()
+        counter = CodeCounter(folder)
+        link = QemuLink(board, firmware, semihosting=True, arguments=counter.arguments)
+        controller = BoardController(Client(link), "policy")
+        controller.reset(0)
+        action, observation = np.zeros(controller.model.action_size, np.float32), np.ones(3, np.float32)
+        made = [controller.decide(action, observation) for _ in range(decisions)]
+        link.close()
+        counts.append(counter.read())
+        ticks.append(instructions(sum(d.observe_ticks + d.plan_ticks for d in made), controller.identity.tick_hz))
+    wire = (
+        "loop",
+        "frame",
+        "main",
+        "start",
+        "port",
+        "hal",
+        "controller",
+        "get",
+        "put",
+        "identify",
+        "decide",
+        "observe",
+    )
+    model = [sum(n for name, n in of.items() if not any(part in name for part in wire)) for of in counts]
+    # Of each decision the clock sees everything but the few instructions that read it.
+    assert (model[1] - model[0]) == pytest.approx(ticks[1] - ticks[0], rel=0.1)
+    assert "nmbrl_dense" in counts[0]
+    assert list(counts[0].values()) == sorted(counts[0].values(), reverse=True)
+
+
+def test_instructions_of_every_function_are_counted(link: QemuLink, small_c: tuple[Path, Path]) -> None:
+    counted = count_functions(read_bundle(small_c[0]), Client(link))
+    assert set(counted) == set(FUNCTIONS)
+    for of in counted.values():
+        # Each weight is loaded once for several rows.
+        assert 0 < of["batch"] < of["single"]
+    assert counted["imagine"]["macs"] == read_bundle(small_c[0]).measured["macs"]["imagine"]
