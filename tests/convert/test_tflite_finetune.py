@@ -58,6 +58,7 @@ def test_scales_stay_and_weights_change(plain, tuned):
         changed = [n for n, values in after.constants.items() if not np.array_equal(values, before.constants[n])]
         layers = {name for node in after.nodes if node.operator == "FULLY_CONNECTED" for name in node.inputs[1:]}
         assert changed and set(changed) <= layers
+        assert len(content) == len(contents(plain)[function]), "the weights that were replaced are gone"
 
 
 def tune(run, floats, plain, seed):
