@@ -16,9 +16,9 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 # A finished demo/run is kept: the second time only what is missing is made.
 demo: $(STAMP)
 	$(BIN)/nmbrl-train --preset cartpole-swingup --seed 0 --out demo/run --resume
-	for target in onnx tflite loihi; do $(BIN)/nmbrl-convert demo/run --target $$target --out demo/$$target || exit; done
-	for model in run onnx tflite loihi; do $(BIN)/nmbrl-run demo/$$model --episodes 20 --json demo/$$model.json || exit; done
-	$(BIN)/nmbrl-report demo/run demo/onnx demo/tflite demo/loihi --out demo/report.html --json demo/report.json
+	for target in onnx tflite c loihi; do $(BIN)/nmbrl-convert demo/run --target $$target --out demo/$$target || exit; done
+	for model in run onnx tflite c loihi; do $(BIN)/nmbrl-run demo/$$model --episodes 20 --json demo/$$model.json || exit; done
+	$(BIN)/nmbrl-report demo/run demo/onnx demo/tflite demo/c demo/loihi --out demo/report.html --json demo/report.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

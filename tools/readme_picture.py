@@ -1,6 +1,6 @@
 """Draws the README's picture: one episode of the same task on each target, as film strips over their rewards.
 
-python tools/readme_picture.py demo/run demo/onnx demo/tflite demo/loihi --out docs/swingup.png
+python tools/readme_picture.py demo/run demo/onnx demo/tflite demo/c demo/loihi --out docs/swingup.png
 """
 
 import io
@@ -26,6 +26,7 @@ TITLES = {
     "pytorch": "PyTorch\nfloat32",
     "onnx": "ONNX Runtime\nfloat32",
     "tflite": "TFLite Micro\nint8",
+    "c": "C99\nint8",
     "loihi": "Loihi\nspikes",
 }
 PICTURES = 8
