@@ -118,7 +118,7 @@ def test_a_search_that_adapts_comes_near_the_optimum_for_late_actions(name):
     starts = np.array([[0.5, 0.3], [-0.4, -0.4], [0.3, -0.5], [-0.1, 0.5]])
 
     def cost(adapt):
-        planner = make_planner(name, PointMassModel(), adapt=adapt)
+        planner = make_planner(name, PointMassModel(), adapt=adapt, margin=0.0)
         model = planner.executor
         planner.reset(range(4))
         x, previous, total = starts, np.zeros((4, 1)), 0.0

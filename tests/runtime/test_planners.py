@@ -55,7 +55,9 @@ def test_guided_decisions_are_the_policys_with_the_deviation_added():
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_search_finds_the_linear_quadratic_optimum_without_a_policy(name):
-    planner = make_planner(name, PointMassModel(skill=0.0), adapt=False, horizon=6, iterations=6, samples=128)
+    planner = make_planner(
+        name, PointMassModel(skill=0.0), adapt=False, horizon=6, iterations=6, samples=128, margin=0.0
+    )
     planner.reset(range(len(STATES)))
     best = np.clip(-STATES @ riccati()[0].T, -1, 1)
     np.testing.assert_allclose(planner.decide(STATES), best, atol=0.08)
@@ -77,7 +79,7 @@ def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill):
     model = PointMassModel(skill)
     policy, search = (
         closed_loop_cost(make_planner("policy", model)),
-        closed_loop_cost(make_planner(name, model, adapt=False)),
+        closed_loop_cost(make_planner(name, model, adapt=False, margin=0.0)),
     )
     optimum = np.einsum("bi,ij,bj->b", STATES, riccati()[1], STATES).mean()
     assert search <= policy * 1.0005
