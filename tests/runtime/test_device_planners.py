@@ -16,9 +16,11 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 
 OPTIONS = (
-    PlannerOptions(samples=24, horizon=6, iterations=3, elites=8, policy_samples=4),
+    PlannerOptions(samples=24, horizon=6, iterations=3, elites=8, policy_samples=4, margin=0.0),
     PlannerOptions(samples=7, horizon=1, iterations=1, elites=3, policy_samples=2, margin=0.5, correlation=0.0),
-    PlannerOptions(samples=30, horizon=5, iterations=2, elites=1, policy_samples=1, temperature=0.1, std_floor=0.0),
+    PlannerOptions(
+        samples=30, horizon=5, iterations=2, elites=1, policy_samples=1, temperature=0.1, std_floor=0.0, margin=0.0
+    ),
 )
 
 
