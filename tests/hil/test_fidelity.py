@@ -18,7 +18,10 @@ from nmbrl.targets.bundle import read_bundle
 from nmbrl.targets.c import CExecutor
 from nmbrl.targets.integers import quantise
 from nmbrl.targets.load import load
+from nmbrl.targets.tflite import TfliteExecutor
 
+ROWS = 10_000
+Computed = dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 SMALL = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samples=2)
 
 
@@ -30,23 +33,33 @@ def link(request: pytest.FixtureRequest, small_c: tuple[Path, Path]) -> Iterator
     opened.close()
 
 
-def test_functions_are_equal_to_tflm(link: QemuLink, small_c: tuple[Path, Path]) -> None:
-    board = BoardExecutor(read_bundle(small_c[0]), Client(link))
+@pytest.fixture(scope="module")
+def computed(small_c: tuple[Path, Path]) -> Computed:
+    """Random integers for every function, and what TensorFlow Lite Micro makes of them."""
     tflm = load(small_c[1])
+    assert isinstance(tflm, TfliteExecutor)
     random = np.random.default_rng(0)
+    made = {}
     for function in FUNCTIONS:
-        inputs = {
-            name: random.uniform(-4, 4, (500, size)).astype(np.float32)
-            for name, size in board.interface.input_sizes(function).items()
-        }
-        outputs, expected = board.call(function, inputs), tflm.call(function, inputs)
-        assert set(outputs) == set(expected)
+        sizes = tflm.interface.input_sizes(function)
+        inputs = {name: random.integers(-128, 128, (ROWS, size), np.int8) for name, size in sizes.items()}
+        made[function] = inputs, tflm.call_integers(function, inputs)
+    return made
+
+
+@pytest.mark.slow
+def test_functions_are_equal_to_tflm(link: QemuLink, small_c: tuple[Path, Path], computed: Computed) -> None:
+    board = BoardExecutor(read_bundle(small_c[0]), Client(link))
+    for function, (inputs, expected) in computed.items():
+        outputs = board.call_integers(function, inputs)
+        assert expected
         for name in expected:
             np.testing.assert_array_equal(outputs[name], expected[name], f"{function} {name}")
         assert len(np.unique(next(iter(outputs.values())))) > 10
     assert all(ticks > 0 for ticks in board.ticks.values())
 
 
+@pytest.mark.slow
 def test_beliefs_are_equal_to_tflm_after_a_thousand_steps(link: QemuLink, small_c: tuple[Path, Path]) -> None:
     controller = BoardController(Client(link), "policy")
     tflm, library = load(small_c[1]), load(small_c[0])
