@@ -5,6 +5,7 @@ is part of it; each count is that of `TIMES` evaluations of one row, divided by 
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nmbrl.targets.bundle import Function, read_bundle
-from nmbrl.targets.compiler import FLAGS, run_compiler
+from nmbrl.targets.compiler import FLAGS, find_compiler, run_compiler
 from nmbrl.targets.errors import NmbrlError
 
 TIMES = 20
@@ -58,6 +59,7 @@ int main(void) {
 
 def compare_instructions(tflite: Path, c: Path) -> dict[str, Any]:
     """Return instructions of one inference of one row in TFLM and in C, by function, and their ratio."""
+    check_valgrind()
     record = read_bundle(tflite)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -73,6 +75,18 @@ def compare_instructions(tflite: Path, c: Path) -> dict[str, Any]:
         tflm = _count([sys.executable, str(loop), str(folder / "switch.so"), str(TIMES), *models], folder / "tflm")
         ours = _count([str(folder / "driver")], folder / "c")
     return {name: {"tflm": tflm[name], "c": ours[name], "ratio": tflm[name] / ours[name]} for name in record.functions}
+
+
+def check_valgrind() -> None:
+    """Check that valgrind and its header are there.
+
+    Raises:
+        NmbrlError: saying what to install, if not.
+    """
+    probe = "#include <valgrind/callgrind.h>\n"
+    compiled = subprocess.run([*find_compiler(), "-E", "-x", "c", "-"], input=probe, text=True, capture_output=True)
+    if shutil.which("valgrind") is None or compiled.returncode:
+        raise NmbrlError("counting instructions needs valgrind and its headers: apt-get install valgrind")
 
 
 def _describe(name: str, bundle: Path, function: Function) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from c_boards import BOARDS, measure_board
 from c_host import SEARCH, compare_decisions, compare_returns
-from c_instructions import compare_instructions
+from c_instructions import check_valgrind, compare_instructions
 from c_page import page
 
 from nmbrl.convert import onnx, tflite
@@ -32,6 +32,7 @@ PAGE = ROOT / "docs" / "c-figures.md"
 @reports_errors
 def main(run: Path, out: Path) -> None:
     """Convert RUN and measure it on this machine and on the emulated boards."""
+    check_valgrind()
     opened = open_run(run)
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)

@@ -200,7 +200,9 @@ def with_weights(floats: Mapping[str, bytes], simulation: Simulation) -> dict[st
                 buffer.data = np.frombuffer(_values(parameter).tobytes(), np.uint8)
                 tensor.buffer = len(model.buffers)
                 model.buffers.append(buffer)
-        kept = {tensor.buffer for tensor in model.subgraphs[0].tensors} | {entry.buffer for entry in model.metadata or ()}
+        kept = {tensor.buffer for tensor in model.subgraphs[0].tensors} | {
+            entry.buffer for entry in model.metadata or ()
+        }
         for index, buffer in enumerate(model.buffers):
             if index not in kept:
                 buffer.data = None

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from nmbrl.convert.c.boundary import Sources, print_sources
 from nmbrl.convert.c.footprint import footprint
 from nmbrl.convert.c.foreign import convert_model
 from nmbrl.convert.c.memory import memory_map
+from nmbrl.convert.c.sources import runtime_sources
 from nmbrl.convert.c.verify import count_differences
 from nmbrl.targets.bundle import Bundle, Function, read_bundle, write_bundle
 from nmbrl.targets.c import CExecutor
@@ -18,15 +18,9 @@ from nmbrl.targets.errors import NmbrlError
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
 
-__all__ = ["convert", "convert_bundle", "convert_model", "runtime_sources"]
+__all__ = ["convert", "convert_bundle", "convert_model"]
 
 Progress = Callable[[str], None]
-
-
-def runtime_sources() -> dict[str, str]:
-    """Return kernels, planners and headers of `runtime/c`, by file name."""
-    folder = files("nmbrl.runtime") / "c"
-    return {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith((".c", ".h"))}
 
 
 def convert(run: "Run", out: Path, progress: Progress = lambda message: None) -> Bundle:

@@ -6,6 +6,7 @@ from pathlib import Path
 from nmbrl.convert.c.functions import Printer, scratch_definition
 from nmbrl.convert.c.lower import lower
 from nmbrl.convert.c.model import Graph, TensorInfo, read_graph
+from nmbrl.convert.c.sources import kernel_sources
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_text
 
@@ -14,7 +15,7 @@ BATCH = 1
 
 
 def convert_model(path: Path, out: Path) -> Path:
-    """Write ``<name>.h`` and ``<name>.c`` for a .tflite file; they need the kernels of `runtime/c`.
+    """Write ``<name>.h`` and ``<name>.c`` for a .tflite file, and the kernels that they need.
 
     Args:
         path: the .tflite file.
@@ -31,10 +32,11 @@ def convert_model(path: Path, out: Path) -> Path:
     except OSError as error:
         raise NmbrlError(f"cannot read {path}: {error.strerror or error}") from error
     name = re.sub(r"\W", "_", Path(path).stem)
-    name = name if name[:1].isalpha() else f"model_{name}"
+    if not name[:1].isalpha() or f"{name}.c" in kernel_sources():
+        name = f"model_{name}"
     header, source = print_model(content, name)
-    write_text(Path(out) / f"{name}.h", header)
-    write_text(Path(out) / f"{name}.c", source)
+    for file, text in {**kernel_sources(), f"{name}.h": header, f"{name}.c": source}.items():
+        write_text(Path(out) / file, text)
     return Path(out) / f"{name}.c"
 
 

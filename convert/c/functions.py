@@ -11,6 +11,8 @@ from nmbrl.convert.c.steps import Add, Dense, Lowered, Map, Multiply, Slot, Soft
 
 # NMBRL_WEIGHT_MARGIN of runtime/c/nmbrl_kernels.h.
 WEIGHT_MARGIN = 32
+# What nmbrl_kernels.h calls a short shift.
+SHORTEST = -11
 
 
 class Printer:
@@ -101,7 +103,8 @@ class Printer:
         table = self.constants.table(f"{name}_table", step.table)
         fields = (
             f"{weights}, {bias}, {multiplier}, {shift}, {table}, {rows}, {columns}, "
-            f"{step.zero_point}, {step.low}, {step.high}, {int(max(shifts) > 0)}"
+            f"{step.zero_point}, {step.low}, {step.high}, {int(max(shifts) > 0)}, "
+            f"{int(min(shifts) >= SHORTEST and max(shifts) < 0)}"
         )
         layer = self._layer("dense", name, fields)
         return f"dense(&{layer}"

@@ -30,7 +30,8 @@ typedef struct {
     uint16_t rows;
     uint16_t columns;
     int8_t zero_point, low, high;
-    uint8_t shifts_left; /* 1 if any shift is positive */
+    uint8_t shifts_left;  /* 1 if any shift is positive */
+    uint8_t shifts_short; /* 1 if all shifts are from -11 to -1 */
 } nmbrl_dense_layer;
 
 void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride, size_t n);

@@ -7,23 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmbrl.convert.c.bundle import runtime_sources
 from nmbrl.convert.c.errors import ModelError
 from nmbrl.convert.c.foreign import print_model
 from nmbrl.convert.c.lower import lower
 from nmbrl.convert.c.model import read_graph
+from nmbrl.convert.c.sources import kernel_sources
 from nmbrl.targets.compiler import FLAGS, LIBRARY_FLAGS, compile_library
 
 from .c_models import Builder, options, run_tflm
 
 Run = Callable[[list[np.ndarray], list[int]], list[np.ndarray]]
-# What a lone model needs: kernels, no planner and no boundary.
-KERNELS = ("add", "dense", "map", "multiply", "softmax")
 
 
 def headers() -> dict[str, str]:
-    """The headers of the runtime."""
-    return {name: text for name, text in runtime_sources().items() if name.endswith(".h")}
+    """The headers of the kernels."""
+    return {name: text for name, text in kernel_sources().items() if name.endswith(".h")}
 
 
 def compile_model(content: bytes, directory: Path) -> Run:
@@ -46,12 +44,7 @@ def compile_model(content: bytes, directory: Path) -> Run:
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory) -> ctypes.CDLL:
     """The kernels, which every model then finds."""
-    texts = {
-        name: text
-        for name, text in runtime_sources().items()
-        if name.endswith(".c") and name.split("_")[0].split(".")[0] in KERNELS
-    } | headers()
-    library = compile_library(texts, tmp_path_factory.mktemp("kernels"), (*FLAGS, *LIBRARY_FLAGS, "-Werror"))
+    library = compile_library(kernel_sources(), tmp_path_factory.mktemp("kernels"), (*FLAGS, *LIBRARY_FLAGS, "-Werror"))
     return ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 
 

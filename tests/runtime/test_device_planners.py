@@ -18,7 +18,9 @@ from nmbrl.targets.load import load
 OPTIONS = (
     PlannerOptions(samples=24, horizon=6, iterations=3, elites=8, policy_samples=4, margin=0.0),
     PlannerOptions(samples=7, horizon=1, iterations=1, elites=3, policy_samples=2, margin=0.5, correlation=0.0),
-    PlannerOptions(samples=30, horizon=5, iterations=2, elites=1, policy_samples=1, temperature=0.1, std_floor=0.0),
+    PlannerOptions(
+        samples=30, horizon=5, iterations=2, elites=1, policy_samples=1, temperature=0.1, std_floor=0.0, margin=0.0
+    ),
 )
 
 
@@ -75,7 +77,7 @@ def test_the_library_refuses_what_its_memory_does_not_hold(small_c):
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
     """random.c and real.c with their functions callable on scalars."""
-    from nmbrl.convert.c.bundle import runtime_sources
+    from nmbrl.convert.c.sources import runtime_sources
 
     names = ("random.c", "real.c", "nmbrl_random.h", "nmbrl_real.h")
     built = ctypes.CDLL(str(build_library({name: runtime_sources()[name] for name in names})))
@@ -140,7 +142,7 @@ def test_normal_numbers_are_normal():
 def test_quantile_table_in_c_is_that_of_the_definition():
     import re
 
-    from nmbrl.convert.c.bundle import runtime_sources
+    from nmbrl.convert.c.sources import runtime_sources
     from nmbrl.runtime.planners.device_math import quantiles
 
     body = re.search(r"quantiles\[225\] = \{(.*?)\};", runtime_sources()["random.c"], re.S)
