@@ -50,7 +50,7 @@ def draw(results: list[Result]) -> Figure:
         axes.set_ylabel(f"mean return of {results[0]['episodes']} episodes")
         axes.set_ylim(0, 1000)
         axes.grid(alpha=0.2)
-        axes.legend(loc="upper left", frameon=False)
+        axes.legend(loc="center right", frameon=False)
     return figure
 
 
