@@ -1,7 +1,7 @@
 """Measures time steps of the compiled simulator beside NumPy's and Lava's, on the same networks in one run.
 
-``python benchmarks/loihi_simulator.py [--out FILE]`` writes ``benchmarks/results/loihi-simulator.json`` and
-``docs/loihi-simulator.md``. Lava runs in a process of its own and must end in the same integers.
+``python benchmarks/loihi_simulator.py [--out FILE]`` writes ``benchmarks/results/loihi-simulator.json``. Lava runs in a
+process of its own and must end in the same integers.
 """
 
 import argparse
