@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from nmbrl.hil.board import Board, board_names, find_board
-from nmbrl.hil.build import build_firmware
+from nmbrl.hil.build import build_firmware, firmware_sizes
 from nmbrl.hil.client import Client
 from nmbrl.hil.controller import METHODS, WATCHDOG_S
 from nmbrl.hil.counting import CodeCounter, count_functions
@@ -21,7 +21,7 @@ from nmbrl.hil.interactive import check_terminal, drive
 from nmbrl.hil.links import Link, SerialLink
 from nmbrl.hil.qemu import QemuLink, check_emulation
 from nmbrl.hil.summary import summarise
-from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.command import repeat_command, reports_errors
 from nmbrl.runtime.perturbation import parse_perturbation
 from nmbrl.runtime.planners import PlannerOptions, make_options
 from nmbrl.runtime.progress import episode_progress
@@ -139,6 +139,10 @@ def main(
         finally:
             link.close()
         result.code = counter.read() if counter else None
+    result.provenance = manifest.provenance.labels()
+    result.command = repeat_command()
+    if emulated is not None:
+        result.firmware = firmware_sizes(_build(emulated, bundle, setting, not uart))
     click.echo(summarise(result))
     if json_file is not None:
         write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")

@@ -42,6 +42,7 @@ class Evaluation:
         target: name of what executed the model.
         planner: name of the planner.
         env: id of the environment.
+        action_repeat: physics steps that a decision lasts.
         seed: of the first episode.
         perturbation: changes to the plant, by name.
         native: episodes from the environment's own start.
@@ -53,6 +54,7 @@ class Evaluation:
     target: str
     planner: str
     env: str
+    action_repeat: int
     seed: int
     perturbation: dict[str, float]
     native: list[Episode]
@@ -77,11 +79,14 @@ class Evaluation:
             "target": self.target,
             "planner": self.planner,
             "env": self.env,
+            "action_repeat": self.action_repeat,
             "seed": self.seed,
             "episodes": len(self.native),
             "perturbation": self.perturbation,
             "returns": returns.tolist(),
             "returns_varied": varied.tolist(),
+            "actions": [episode.actions_as_lists() for episode in self.native],
+            "actions_varied": [episode.actions_as_lists() for episode in self.varied],
             "mean_return": float(returns.mean()),
             "mean_return_varied": float(varied.mean()),
             "interval": confidence_interval(returns),
@@ -149,6 +154,7 @@ def evaluate(
         target=executor.target,
         planner=planner,
         env=env or task.env,
+        action_repeat=task.action_repeat,
         seed=seed,
         perturbation=changes,
         native=done[:episodes],

@@ -67,7 +67,10 @@ def _load_bundle(path: Path, options: dict[str, Any]) -> Executor:
         if error.name and error.name.startswith("nmbrl"):
             raise
         raise NmbrlError(f"running {path} needs {error.name}: pip install 'nmbrl[{target.extra}]'") from error
-    return open_executor(path, bundle, **options)
+    executor = open_executor(path, bundle, **options)
+    executor.provenance = bundle.provenance.labels()
+    executor.layers = bundle.measured.get("layers", {})
+    return executor
 
 
 def _load_run(path: Path, options: dict[str, Any]) -> Executor:
