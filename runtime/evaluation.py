@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
@@ -49,6 +49,7 @@ class Evaluation:
         varied: episodes with a random prefix.
         decision_ms: wall-clock milliseconds of decisions for a single lane on this machine.
         counts: calls of each function, and whatever the target counts besides, for one decision.
+        messages: of one call of each function by step and neuron, of a network of neurons that was freshly opened.
     """
 
     target: str
@@ -61,6 +62,7 @@ class Evaluation:
     varied: list[Episode]
     decision_ms: Array
     counts: dict[str, float]
+    messages: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def returns(self) -> Array:
@@ -146,6 +148,8 @@ def evaluate(
             done += run_episodes(searcher, lanes, seeds, varied, progress)
         decisions = sum(len(episode.actions) for episode in done)
         counts = {name: count / decisions for name, count in sorted(executor.counts.items())}
+        sent: dict[str, np.ndarray] = getattr(executor, "messages", {})
+        messages = {name: sent[name] / executor.counts[name] for name in sent if executor.counts[name]}
         milliseconds = time_decisions(searcher, environments[0], seed)
     finally:
         for environment in environments:
@@ -161,6 +165,7 @@ def evaluate(
         varied=done[episodes:],
         decision_ms=milliseconds,
         counts=counts,
+        messages=messages,
     )
 
 

@@ -155,18 +155,16 @@ def play_episode(
 
 def _chip(evaluation: Evaluation, executor: Executor) -> dict[str, Any] | None:
     """Where the events of a network of neurons fell; None for executors that have none."""
-    routes = getattr(executor, "routes", None)
-    if not routes:
+    if not evaluation.messages:
         return None
     chip: Any = executor
-    calls = {function: executor.counts[function] for function in routes if executor.counts[function]}
     tally = Tally(
         executor=chip,
         planner=evaluation.planner,
         seed=evaluation.seed,
         episodes=evaluation.native + evaluation.varied,
         counts=evaluation.counts,
-        messages={function: chip.messages[function] / count for function, count in calls.items()},
+        messages=evaluation.messages,
         silent=[],
     )
     return {
