@@ -9,6 +9,7 @@ from nmbrl.runtime.report.record import Record
 from nmbrl.runtime.report.subject import Subject
 
 MEMORY_MAP = "memory.txt"
+LABELS = {"flash": "flash", "ram": "RAM"}
 _FUNCTION = re.compile(r"^(\w+): \d+ bytes a row")
 _SLOT = re.compile(r"^\s+(\d+) \.\.\s*(\d+)\s+steps\s+(\d+) \.\.\s*(\d+)\s+(\S+)$")
 
@@ -37,9 +38,9 @@ def _layers(subject: Subject, counts: Mapping[str, float]) -> tuple[Part, ...]:
         return ()
     return tuple(
         Part(function=function, name=layer, counts={"macs": macs * counts[function]})
-        for function, layers in subject.executor.layers.items()
+        for function, layers in sorted(subject.executor.layers.items())
         if counts.get(function)
-        for layer, macs in layers.items()
+        for layer, macs in sorted(layers.items())
     )
 
 
@@ -51,7 +52,7 @@ def _part(row: Mapping[str, Any], name: str) -> Part:
 def _memory(subject: Subject, record: Record) -> dict[str, int]:
     """Bytes by what they hold: of C code as the conversion linked it for each core, of firmware as it was built."""
     if record.firmware is not None:
-        return {f"{kind}, firmware": size for kind, size in record.firmware.items()}
+        return {f"{LABELS[kind]}, firmware": size for kind, size in record.firmware.items()}
     recorded = subject.bundle.measured.get("memory", {}) if subject.bundle is not None else {}
     return {what: int(amount["value"]) for what, amount in recorded.items() if amount["unit"] == "bytes"}
 

@@ -299,8 +299,10 @@ def _wire_cell(row: Row, index: int, name: str) -> Cell:
     if name == "deadline_ms":
         return Cell(ABSENT) if told.deadline_ms is None else Cell(number(told.deadline_ms), path=f"{path}.{name}")
     if name == "decisions":
-        return Cell(number(told.decisions), source="counted", path=f"{path}.{name}")
-    return Cell(number(told.counts.get(name, 0)), source="counted", path=f"{path}.counts.{name}")
+        return Cell(number(told.decisions), path=f"{path}.{name}")
+    if name not in told.counts:
+        return Cell("0")
+    return Cell(number(told.counts[name]), path=f"{path}.counts.{name}")
 
 
 def cited(report: Report) -> list[str]:

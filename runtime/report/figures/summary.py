@@ -57,7 +57,7 @@ def _trade_off(report: Report, what: str) -> Figure:
                     "color": colour(index),
                     "symbol": marker(index),
                     # Rows that agree lie on each other: smaller markers on top keep every one visible.
-                    "size": 9 + 3 * (len(report.rows) - 1 - index),
+                    "size": 9 + 2 * (len(report.rows) - 1 - index),
                     "opacity": 0.9,
                 },
                 "hovertemplate": f"{told}<br>{cost.source}: {cost.name}<extra></extra>",
