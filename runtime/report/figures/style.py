@@ -5,8 +5,8 @@ from typing import Any
 
 from nmbrl.runtime.report.document import Report
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, without yellow and black, which paper or night swallow;
-# then a violet and a grey. Markers and dashes tell apart what colours do not.
+# Okabe and Ito's colours, which the colour-blind can tell apart, without yellow and black, which paper or
+# night swallow; then a violet and a grey. Markers and dashes tell apart what colours do not.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a63c9", "#868e96")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star", "pentagon", "hexagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
