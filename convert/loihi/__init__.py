@@ -20,7 +20,7 @@ from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.storage import encode_network
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -88,6 +88,7 @@ def convert(
         provenance=make_provenance(run, PACKAGES, options),
         measured={
             "macs": dict(run.model.macs),
+            "layers": layer_macs(run.model),
             "bytes": _synaptic_bytes(placement),
             "errors": errors,
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},
