@@ -314,7 +314,7 @@ class _Layout:
         self._kept = made, flat
         self.native = _Network(
             populations=len(populations),
-            numbers=int(states[-1]),
+            numbers=_odd_blocks(int(states[-1])),
             ports=int(ports[-1]),
             counters=int(counters[-1]),
             rests=network.rests,
@@ -322,7 +322,7 @@ class _Layout:
             period=network.steps,
             matrices=any(wire.tiles for wire in flat),
             lanes=self._lanes(flat),
-            scratch=slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations)),
+            scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
             widest=widest,
             population=(_Population * len(made))(*made),
             wire=(_Wire * max(len(flat), 1))(*flat),
@@ -420,6 +420,11 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
+def _odd_blocks(numbers: int) -> int:
+    """Return an odd number of blocks that has room: lanes that lie powers of 2 apart push each other out of caches."""
+    return (-(-numbers // BLOCK) | 1) * BLOCK
+
+
 def _starts(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.cumsum([0, *sizes])
 
@@ -453,13 +458,13 @@ def _pairs(weights: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
-    """Lay weights (targets, sources) out as (tiles of sources, tiles of targets, fours of sources, targets, 4)."""
+    """Lay weights (targets, sources) out as (tiles of targets, tiles of sources, fours of sources, targets, 4)."""
     targets, sources = weights.shape
     depth = -(-sources // TILE_SOURCES)
     filled = np.zeros((size, depth * TILE_SOURCES), weights.dtype)
     filled[:targets, :sources] = weights
     fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
-    return np.ascontiguousarray(fours.transpose(2, 0, 3, 1, 4))
+    return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))
 
 
 @cache
