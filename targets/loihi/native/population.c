@@ -69,14 +69,15 @@ static void graded(const population *p, int32_t *restrict state, const int32_t *
     send(p, y, state + numbers, messages);
 }
 
-/* Parameters: du + 1, dv, bias_mant, bias_exp, thresholds in units of v, the lower one INT32_MIN where there is none. */
+/* Parameters: du + 1, dv, bias_mant, bias_exp, thresholds in units of v, the lower one INT32_MIN where there is none; zeros,
+   which stand in for what was never given, as memory is what many lanes wait for. */
 static void leaky(
     const population *p, int32_t *restrict state, const int32_t *restrict arriving, int64_t time,
     int32_t *restrict messages)
 {
     int32_t size = padded(p->size), half = 1 << 23;
     int32_t *u = state, *v = state + size;
-    const int32_t *given = state + 2 * size, *du = p->parameter[0], *dv = p->parameter[1], *mantissa = p->parameter[2];
+    const int32_t *given = p->takes ? state + 2 * size : p->parameter[6], *du = p->parameter[0], *dv = p->parameter[1], *mantissa = p->parameter[2];
     const int32_t *exponent = p->parameter[3], *high = p->parameter[4], *low = p->parameter[5];
     if (p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0)
         for (int32_t i = 0; i < 2 * size; i++)

@@ -56,7 +56,7 @@ void check_leaky(const population *p, const int32_t *state, const int32_t *arriv
     int reset = p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0;
     for (int32_t i = 0; i < p->size; i++) {
         int32_t u = reset ? 0 : state[i], v = reset ? 0 : state[size + i];
-        int32_t mantissa = p->parameter[2][i] + state[2 * size + i];
+        int32_t mantissa = p->parameter[2][i] + (p->takes ? state[2 * size + i] : 0);
         int32_t current = decayed(u, p->parameter[0][i]) + (arriving[i] << 6);
         int32_t wrapped = current > half ? current - 2 * half : current <= -half ? current + 2 * half : current;
         int32_t driven = wrapped + (mantissa << p->parameter[3][i]);
