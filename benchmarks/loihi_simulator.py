@@ -137,7 +137,7 @@ def measure(name: str) -> dict[str, Any]:
     )
     lava = json.loads(child.stdout.splitlines()[-1])
     result["lava"] = lava["seconds"]
-    result["differences"] = int((simulator.sent(network.outputs["y"])[0] != np.array(lava["sent"])).sum())
+    result["differences"] = int((simulator.read(network.outputs["y"])[0] != np.array(lava["sent"])).sum())
     return result
 
 

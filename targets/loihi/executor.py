@@ -11,7 +11,7 @@ from nmbrl.targets.loihi.chips import LOIHI_2
 from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.limits import Integers
-from nmbrl.targets.loihi.network import Input, Network
+from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
 from nmbrl.targets.loihi.traffic import Routes
@@ -66,9 +66,9 @@ class LoihiExecutor(Executor):
         self.functions, self.networks = functions, networks
         self.placement = placement or place(networks, LOIHI_2)
         self._limits = {
-            (function, name): _input(network, population).limit
+            (function, name): network.limit(place)
             for function, network in networks.items()
-            for name, population in network.inputs.items()
+            for name, place in network.inputs.items()
         }
         self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
         self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
@@ -111,7 +111,7 @@ class LoihiExecutor(Executor):
             simulator.run(values)
         self._count(function, simulator)
         return {
-            tensor.name: (simulator.sent(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
+            tensor.name: (simulator.read(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
             for tensor in tensors.outputs
         }
 
@@ -171,16 +171,10 @@ def quantise(values: Array, tensor: Tensor, limit: int) -> Integers:
     return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), -limit, limit).astype(np.int32)
 
 
-def _input(network: Network, name: str) -> Input:
-    population = network.by_name[name]
-    assert isinstance(population, Input)  # a network checks that its inputs are
-    return population
-
-
 def _check(name: str, function: Function, network: Network) -> None:
-    for tensors, populations in ((function.inputs, network.inputs), (function.outputs, network.outputs)):
+    for tensors, places in ((function.inputs, network.inputs), (function.outputs, network.outputs)):
         for tensor in tensors:
             scale(tensor)
-            population = network.by_name.get(populations.get(tensor.name, ""))
+            population = network.by_name.get(places.get(tensor.name, "").partition("/")[0])
             if population is None or population.size != tensor.size:
                 raise NmbrlError(f"Loihi bundle: {name} has no population of size {tensor.size} for {tensor.name}")

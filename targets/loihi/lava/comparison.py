@@ -27,7 +27,7 @@ class LavaComparison:
         self._oracle = LavaOracle(network, network.steps)
         settled = self._oracle.run({}, network.steps)
         for population in network.populations:
-            ours, theirs = simulator.sent(population.name)[0], settled[population.name].sum(axis=0, dtype=np.int32)
+            ours, theirs = simulator.read(population.name)[0], settled[population.name].sum(axis=0, dtype=np.int32)
             self._require_equal(population.name, ours, theirs, network.steps - 1)
         self.time += network.steps
 

@@ -12,62 +12,68 @@
 /* Lanes that share each weight in a register where most of their neurons send; divides LANES. */
 #define GROUP 4
 
-enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT };
+/* LIF: with and without reset, of two or three values. */
+enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT, LIF, DELTA, SIGMA, LAVA_SIGMA_DELTA, PROD_NEURON };
 
+/* State variables are stored one after the other, each in blocks, in the order of targets/loihi. */
 typedef struct {
     int32_t kind, size, ports;
-    int32_t neuron;      /* first one, among all neurons of a lane; a multiple of BLOCK */
-    int32_t accumulator; /* first one of port 0, likewise; port 1 follows */
-    int32_t counter;     /* first one, among the neurons without gaps */
-    int32_t threshold, message_bits, shift, relu, exponent, operand_shift[2], segments;
+    int32_t state;   /* first state variable, among all numbers of a lane; a multiple of BLOCK */
+    int32_t port;    /* first number of port 0, among all that arrives; likewise, port 1 follows */
+    int32_t counter; /* first neuron, among the neurons without gaps */
+    int32_t threshold, shift, relu, exponent, operand_shift[2], segments;
+    int32_t reset_interval, reset_offset; /* interval 0: none */
+    int32_t cum_error;
     int32_t first_wire, wires;
-    const int32_t *bias[2], *values;
+    const int32_t *parameter[6]; /* vectors in blocks, see population.c */
+    const int32_t *values;       /* of a table */
+    const int32_t *widths;       /* bits of what is checked, see strict.c */
 } population;
 
 typedef struct {
     int32_t targets;     /* rounded up to blocks */
-    int32_t accumulator; /* first one that it delivers to */
+    int32_t port;        /* first number of all that arrives that it delivers to */
     int32_t target;      /* population */
     int32_t delay, right_shift;
     int32_t diagonal;    /* whether target i has the source i + offset and no other */
     int32_t offset;
+    int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
     const int16_t *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) */
 } wire;
 
 typedef struct {
     int32_t populations;
-    int32_t neurons, accumulators; /* of a lane, in blocks */
-    int32_t counters;              /* neurons without gaps */
-    int32_t slots;                 /* steps that are under way at a time */
-    int32_t period;                /* steps of a call */
-    int32_t lanes;                 /* that go through a step together, at most LANES */
-    int32_t widest;                /* most neurons of a population, in blocks, and a block more */
+    int32_t numbers;  /* state variables of a lane, in blocks */
+    int32_t ports;    /* numbers that arrive in a step, in blocks */
+    int32_t counters; /* neurons without gaps */
+    int32_t rests;    /* whether a population that nothing arrives at can be left alone */
+    int32_t slots;    /* steps that are under way at a time */
+    int32_t period;   /* steps of a call */
+    int32_t lanes;    /* that go through a step together, at most LANES */
+    int32_t scratch;  /* numbers of scratch memory that a lane needs: what is under way, SCRATCH rows, what has arrived */
+    int32_t widest;   /* most neurons of a population, in blocks, and a block more */
     const population *population;
     const wire *wire;
 } network;
 
-/* Numbers of a lane: accumulators; `sent` and the values of inputs (neurons each). */
-
-/* Rows of `widest` numbers that each of `lanes` lanes needs as scratch memory, besides accumulators for each slot. */
+/* Rows of `widest` numbers of a lane's scratch memory. */
 #define SCRATCH 6
-
-/* Numbers that are checked, in this order. */
-enum variable {
-    INPUT_0, ACCUMULATOR_0, INPUT_1, ACCUMULATOR_1, BIASED_0, BIASED_1, PRODUCT_OF_BOTH, ACTIVATION, MESSAGE
-};
 
 /* First number that is too wide, and by how much the farthest value of that number is; amount 0 where there is none. */
 typedef struct {
     int64_t step, population, variable, amount;
 } overflow;
 
-/* Widths of the chip: synaptic input, state, product. */
+/* A population in a step, where overflows are noted; `found` null where they are not. */
 typedef struct {
-    int32_t synaptic, state, product;
-} widths;
+    int64_t step, index;
+    overflow *found;
+} place;
 
-/* Compute the activation y (size) and the messages (size) of a population of a lane, which then counts them as sent. */
-void update_population(const population *p, int32_t *lane, const network *net, int32_t *y, int32_t *messages);
+/* Go through a step: change a population's state in a lane by what arrives, and give its messages and, where it has one,
+   its activation y. */
+void update_population(
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages);
 
 /* sums[t] += the dot products of the `count` active pairs of sources, modulo 2^32. */
 void accumulate(
@@ -77,10 +83,11 @@ void accumulate(
 void accumulate_group(
     int32_t *const *sums, int32_t targets, const int16_t *weights, const int32_t *const *pairs, int32_t count);
 
-/* Note what is too wide of a population that was updated; `arriving` is what its accumulators just took in. */
+/* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */
+void check_leaky(const population *p, const int32_t *state, const int32_t *arriving, int64_t time, place at);
 void check_population(
-    const population *p, const int32_t *lane, const int32_t *arriving, const int32_t *y, const int32_t *messages,
-    const widths *w, int64_t step, int64_t index, overflow *found);
+    const population *p, const int32_t *state, const int32_t *arriving, const int32_t *y, const int32_t *messages,
+    place at);
 
 /* Neurons of a population with those that fill its last block. */
 static inline int32_t padded(int32_t size)
@@ -88,13 +95,22 @@ static inline int32_t padded(int32_t size)
     return (size + BLOCK - 1) / BLOCK * BLOCK;
 }
 
+/* sign(x) * (|x| * (4096 - decay) >> 12) */
+static inline int32_t decayed(int32_t x, int32_t decay)
+{
+    uint32_t size = x < 0 ? -(uint32_t)x : (uint32_t)x, keep = (uint32_t)(4096 - decay);
+    /* In two parts, so that no product needs more than 32 bits. */
+    uint32_t rest = (size >> 12) * keep + ((size & 4095) * keep >> 12);
+    return (int32_t)(x < 0 ? -rest : rest);
+}
+
 /* Run `steps` steps in `lanes` lanes.
-   numbers: of all lanes; arrived: whether anything is under way (lanes, slots, populations); stored: what is (lanes,
-   slots, accumulators), with anything in it elsewhere; scratch: zeros, see SCRATCH;
-   given: whether each population, if an input, was given values; counts: messages (period, counters); record:
-   all messages (steps, lanes, counters), zeros before, or null; found: null, or where overflows are noted. */
+   numbers: state variables (lanes, numbers); stored: what is under way (lanes, slots from now, ports), with anything in
+   it where `arrived` (lanes, slots from now, populations) is 0; scratch: zeros, see SCRATCH;
+   given: whether each population was given values; counts: messages (period, counters); record: all messages (steps,
+   lanes, counters), zeros before, or null; found: null, or where overflows are noted. */
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, const widths *w, overflow *found);
+    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, overflow *found);
 
 #endif

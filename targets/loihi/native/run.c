@@ -11,7 +11,7 @@
    which stays in the cache; only what still is when the steps end is stored. */
 typedef struct {
     int32_t *numbers, *stored;
-    uint8_t *arrived;
+    uint8_t *stored_arrived, *arrived;
     int32_t *under_way;
     int32_t *y, *messages, *pairs, *active, *sums, *part;
     int32_t count; /* active pairs; -1 where messages are too wide for one part */
@@ -20,24 +20,37 @@ typedef struct {
 
 static int32_t *under_way(const network *net, const lane *l, int64_t slot)
 {
-    return l->under_way + slot * net->accumulators;
+    return l->under_way + slot * net->ports;
 }
 
-/* Move what is under way between where it is stored and scratch memory, which holds zeros elsewhere. */
-static void move_under_way(const network *net, const lane *l, int into_scratch)
+static uint8_t *arrived(const network *net, const lane *l, int64_t slot)
 {
-    for (int64_t slot = 0; slot < net->slots; slot++)
+    return l->arrived + slot * net->populations;
+}
+
+/* Move what is under way between where it is stored, by steps from now, and scratch memory, which holds zeros elsewhere. */
+static void move_under_way(const network *net, const lane *l, int64_t now, int into_scratch)
+{
+    for (int64_t k = 0; k < net->slots; k++) {
+        int64_t slot = (now + k) % net->slots;
+        uint8_t *stored_flag = l->stored_arrived + k * net->populations, *flag = arrived(net, l, slot);
         for (int64_t index = 0; index < net->populations; index++) {
             const population *p = net->population + index;
-            if (!l->arrived[slot * net->populations + index])
-                continue;
             size_t bytes = sizeof(int32_t) * (size_t)(p->ports * padded(p->size));
-            int32_t *stored = l->stored + slot * net->accumulators + p->accumulator;
-            int32_t *here = under_way(net, l, slot) + p->accumulator;
-            memcpy(into_scratch ? here : stored, into_scratch ? stored : here, bytes);
-            if (!into_scratch)
-                memset(here, 0, bytes);
+            int32_t *stored = l->stored + k * net->ports + p->port, *here = under_way(net, l, slot) + p->port;
+            if (into_scratch) {
+                flag[index] = stored_flag[index];
+                if (flag[index])
+                    memcpy(here, stored, bytes);
+            } else {
+                stored_flag[index] = flag[index];
+                if (flag[index]) {
+                    memcpy(stored, here, bytes);
+                    memset(here, 0, bytes);
+                }
+            }
         }
+    }
 }
 
 static int is_wide(const int32_t *messages, int32_t size, int32_t shift)
@@ -89,7 +102,7 @@ static void deliver_diagonal(const lane *l, const wire *w, int32_t size, int32_t
 
 static int32_t *destination(const network *net, const lane *l, const wire *w, int64_t time)
 {
-    return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->accumulator;
+    return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->port;
 }
 
 /* Sums that are shifted right before they count are made beside their destination. */
@@ -151,7 +164,7 @@ static void deliver_block(const network *net, const lane *block, int64_t here, c
     int64_t slot = (time + 1 + w->delay) % net->slots;
     for (int64_t i = 0; i < here; i++)
         if (block[i].sends)
-            block[i].arrived[slot * net->populations + w->target] = 1;
+            arrived(net, block + i, slot)[w->target] = 1;
     for (int64_t i = 0; i < here; i++) {
         if (i % GROUP == 0 && i + GROUP <= here && deliver_group(net, block + i, w, size, time))
             i += GROUP - 1;
@@ -161,28 +174,33 @@ static void deliver_block(const network *net, const lane *block, int64_t here, c
 }
 
 /* Update a population of a lane where anything arrived, was given, or is still to be said. */
-static void update(
-    const network *net, lane *l, int64_t index, int64_t time, int told, int64_t step, const widths *w, overflow *found)
+static void update(const network *net, lane *l, int64_t time, int told, place at)
 {
-    const population *p = net->population + index;
-    int64_t slot = time % net->slots;
-    uint8_t *arrived = l->arrived + slot * net->populations + index;
-    int32_t *arriving = under_way(net, l, slot), ports = p->ports * padded(p->size);
+    const population *p = net->population + at.index;
+    uint8_t *has_arrived = arrived(net, l, time % net->slots) + at.index;
+    int32_t *arriving = under_way(net, l, time % net->slots) + p->port, *state = l->numbers + p->state;
     l->sends = 0;
-    if (!*arrived && !told)
+    if (!*has_arrived && !told)
         return;
-    if (*arrived)
-        for (int32_t i = p->accumulator; i < p->accumulator + ports; i++)
-            l->numbers[i] += arriving[i];
-    update_population(p, l->numbers, net, l->y, l->messages);
-    if (found)
-        check_population(p, l->numbers, arriving, l->y, l->messages, w, step, index, found);
-    if (*arrived)
-        memset(arriving + p->accumulator, 0, sizeof(int32_t) * (size_t)ports);
-    *arrived = 0;
+    if (at.found && p->kind == LIF)
+        check_leaky(p, state, arriving, time, at);
+    update_population(p, state, arriving, time, l->y, l->messages);
+    if (at.found)
+        check_population(p, state, arriving, l->y, l->messages, at);
+    if (*has_arrived)
+        memset(arriving, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
+    *has_arrived = 0;
     l->messages[p->size] = 0; /* the other half of the last pair */
     l->count = is_wide(l->messages, p->size, 0) ? -1 : pack(l, p->size, 0, -1);
     l->sends = l->count != 0;
+}
+
+/* From here on every message but 0 counts as 1. */
+static void make_binary(lane *l, int32_t size)
+{
+    for (int32_t i = 0; i < size; i++)
+        l->messages[i] = l->messages[i] != 0;
+    l->count = pack(l, size, 0, -1);
 }
 
 static void count_messages(const population *p, const lane *l, int64_t *restrict counts, int32_t *record)
@@ -193,41 +211,57 @@ static void count_messages(const population *p, const lane *l, int64_t *restrict
         memcpy(record + p->counter, l->messages, sizeof(int32_t) * (size_t)p->size);
 }
 
+static lane make_lane(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch)
+{
+    lane made = {numbers, stored, stored_arrived, NULL, scratch, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0};
+    int32_t **rows[SCRATCH] = {&made.y, &made.messages, &made.pairs, &made.active, &made.sums, &made.part};
+    scratch += net->slots * net->ports;
+    for (int row = 0; row < SCRATCH; row++, scratch += net->widest)
+        *rows[row] = scratch;
+    made.arrived = (uint8_t *)scratch;
+    return made;
+}
+
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, const widths *w, overflow *found)
+    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, overflow *found)
 {
-    int64_t stride = net->accumulators + 2 * (int64_t)net->neurons, slots = net->slots;
+    int64_t slots = net->slots, populations = net->populations;
     lane block[LANES];
     for (int64_t first = 0; first < lanes; first += net->lanes) {
         int64_t here = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < here; i++) {
-            int32_t *own = scratch + i * (SCRATCH * (int64_t)net->widest + slots * net->accumulators);
-            block[i] = (lane){
-                numbers + (first + i) * stride, stored + (first + i) * slots * net->accumulators,
-                arrived + (first + i) * slots * net->populations, own + SCRATCH * net->widest, own, own + net->widest, own + 2 * net->widest, own + 3 * net->widest,
-                own + 4 * net->widest, own + 5 * net->widest, 0, 0,
-            };
-            move_under_way(net, block + i, 1);
+            int64_t l = first + i;
+            block[i] = make_lane(
+                net, numbers + l * net->numbers, stored + l * slots * net->ports, arrived + l * slots * populations,
+                scratch + i * net->scratch);
+            move_under_way(net, block + i, time, 1);
         }
         for (int64_t step = 0; step < steps; step++) {
             int64_t now = time + step;
-            for (int64_t index = 0; index < net->populations; index++) {
+            for (int64_t index = 0; index < populations; index++) {
                 const population *p = net->population + index;
-                int told = now == 0 || (step == 0 && given[index]);
+                const wire *wire = net->wire + p->first_wire, *end = wire + p->wires;
+                int told = !net->rests || now == 0 || (step == 0 && given[index]);
                 for (int64_t i = 0; i < here; i++) {
                     int64_t row = step * lanes + first + i;
-                    update(net, block + i, index, now, told, step, w, found);
+                    update(net, block + i, now, told, (place){step, index, found});
                     if (block[i].sends)
                         count_messages(
                             p, block + i, counts + now % net->period * net->counters,
                             record ? record + row * net->counters : NULL);
                 }
-                for (const wire *wire = net->wire + p->first_wire; wire < net->wire + p->first_wire + p->wires; wire++)
+                for (int binary = 0; wire < end; wire++) {
+                    for (int64_t i = 0; wire->binary && !binary && i < here; i++)
+                        if (block[i].sends)
+                            make_binary(block + i, p->size);
+                    binary = wire->binary;
                     deliver_block(net, block, here, wire, p->size, now);
+                }
             }
         }
         for (int64_t i = 0; i < here; i++)
-            move_under_way(net, block + i, 0);
+            move_under_way(net, block + i, time + steps, 0);
     }
 }

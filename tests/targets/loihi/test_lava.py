@@ -84,7 +84,7 @@ class Oracle:
     def run(self, values, steps):
         self.runs += 1
         if self.runs == 1:
-            return {p.name: self.simulator.sent(p.name) for p in self.network.populations}
+            return {p.name: self.simulator.read(p.name) for p in self.network.populations}
         sent = [
             self.simulator.step({k: v[None] for k, v in values.items()} if step == 0 else None) for step in range(steps)
         ]
