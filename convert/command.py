@@ -29,7 +29,10 @@ class Lowering:
     options: tuple[str, ...] = ()
 
 
-LOIHI_OPTIONS = ("method", "threshold", "message_bits", "weight_bits", "chip", "neurons_a_core")
+LOIHI_OPTIONS = (
+    *("method", "threshold", "message_bits", "weight_bits", "chip", "neurons_a_core"),
+    *("time_steps", "updates", "seed", "resume"),
+)
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert", ("int16", "finetune", "seed", "sensitivity")),
@@ -145,14 +148,17 @@ def _drift(drift: Mapping[str, float]) -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--target", required=True, help=f"What to lower the run to: {', '.join(LOWERINGS)}.")
-@click.option("--method", help="How to spike (loihi): sigma-delta or lif.")
+@click.option("--method", help="How to spike (loihi): sigma-delta or lif  [default: sigma-delta]")
 @click.option("--int16", help="Activations that are int16 (tflite): state, or all  [default: none, all are int8]")
 @click.option("--finetune", type=int, help="Fit the weights to their rounding, in as many updates (tflite).")
-@click.option("--seed", type=int, help="Of --finetune  [default: the run's]")
+@click.option("--seed", type=int, help="Of --finetune (tflite) or --method lif (loihi)  [default: the run's]")
 @click.option("--sensitivity", is_flag=True, default=None, help="Measure what rounding each tensor costs (tflite).")
 @click.option("--threshold", type=float, help="Changes that are not sent, in steps of messages (loihi)  [default: 0]")
 @click.option("--message-bits", type=int, help="Width of messages (loihi), 6 to 24  [default: 16]")
-@click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8  [default: 8]")
+@click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8, of lif 1 to 9  [default: 8]")
+@click.option("--time-steps", type=int, help="Of a decision (loihi, lif), 2 to 64  [default: 8]")
+@click.option("--updates", type=int, help="Train the spiking student so long (loihi, lif)  [default: 11000]")
+@click.option("--resume", is_flag=True, default=None, help="Go on with a training that was ended (loihi, lif).")
 @click.option("--chip", help="What to place the networks on (loihi): loihi1 or loihi2  [default: loihi2]")
 @click.option("--neurons-a-core", type=int, help="Spread the networks over more cores (loihi)  [default: all that fit]")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the bundle  [default: RUN-TARGET]")

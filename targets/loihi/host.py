@@ -1,9 +1,9 @@
 """What the host does at the edge of a spiking network: numbers to bias currents, potentials to numbers.
 
-A population that takes inputs gets, for each decision, one bias mantissa a neuron: ``clip((weights @ numbers) >> shift)`` of
-the inputs in whole steps. A population that gives an output never spikes; its potential is the output in steps of
-``2^-exponent``, and begins with the input of the same name where there is one. Populations whose potentials go on from
-one decision to the next are segments ``<population>_u`` and ``<population>_v`` of the state.
+A population that takes inputs gets, for each decision, one bias mantissa a neuron: ``clip((weights @ numbers) >>
+shift)`` of the inputs in whole steps. A population that gives an output never spikes; its potential is the output in
+steps of ``2^-exponent``. It begins at 0, or with the input of the same name if that is what changes. Populations whose
+potentials go on from one decision to the next are segments ``<population>_u`` and ``<population>_v`` of the state.
 """
 
 import io
@@ -56,11 +56,13 @@ class Host:
     Attributes:
         encoders: by population.
         readouts: exponent of each neuron (size,), by population, which is also the name of the output.
+        changes: readouts that begin with the input of their name.
         carried: populations whose potentials are part of the state.
     """
 
     encoders: dict[str, Encoder]
     readouts: dict[str, Integers]
+    changes: tuple[str, ...]
     carried: tuple[str, ...]
 
 
@@ -78,6 +80,7 @@ def encode_host(host: Host) -> dict[str, bytes]:
             for name, encoder in host.encoders.items()
         },
         "readouts": {name: exponents.tolist() for name, exponents in host.readouts.items()},
+        "changes": list(host.changes),
         "carried": list(host.carried),
     }
     stream = io.BytesIO()
@@ -100,6 +103,6 @@ def read_host(path: Path) -> Host:
                 for name, fields in structure["encoders"].items()
             }
         readouts = {name: np.array(exponents, np.int32) for name, exponents in structure["readouts"].items()}
-        return Host(encoders, readouts, tuple(structure["carried"]))
+        return Host(encoders, readouts, tuple(structure["changes"]), tuple(structure["carried"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NmbrlError(f"{path} is damaged ({type(error).__name__}: {error}); convert again") from error

@@ -6,7 +6,7 @@ import numpy as np
 
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array
-from nmbrl.targets.loihi.executor import AnySimulator, LoihiExecutor
+from nmbrl.targets.loihi.executor import AnySimulator, LoihiExecutor, require_population
 from nmbrl.targets.loihi.host import Host
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import LIF, Network
@@ -16,9 +16,9 @@ from nmbrl.targets.loihi.spiking import ALIGNMENT
 class SpikingExecutor(LoihiExecutor):
     """A call begins with the potentials that it is given, and nothing else of what a lane has seen before is left.
 
-    On a chip that only runs the closed loop nothing of that is moved: populations simply run on. A spike that was sent in a
-    decision's last step arrives in the first of the next, so the state must tell which neurons spiked: the potential
-    of one that did, and that the chip has set to 0, is kept as its threshold + 1.
+    On a chip that only runs the closed loop nothing of that is moved: populations simply run on. A spike that was sent
+    in a decision's last step arrives in the first of the next, so the state must tell which neurons spiked: the
+    potential of one that did, and that the chip has set to 0, is kept as its threshold + 1.
 
     Args:
         *arguments: see `LoihiExecutor`.
@@ -35,10 +35,17 @@ class SpikingExecutor(LoihiExecutor):
         """Return what the host gives before a decision; see `LoihiExecutor.give`."""
         return self._edges[function].give(inputs)
 
-    def take(self, function: str, simulator: AnySimulator, messages: dict[str, Integers]) -> dict[str, Array]:
+    def take(self, function: str, simulator: AnySimulator, last: dict[str, Integers]) -> dict[str, Array]:
         """Return what the host reads after a decision; see `LoihiExecutor.take`."""
         names = [tensor.name for tensor in self.functions[function].outputs]
-        return self._edges[function].take(names, simulator, messages)
+        return self._edges[function].take(names, simulator, last)
+
+    def run(self, simulator: AnySimulator, values: dict[str, Integers]) -> dict[str, Integers]:
+        """Run the steps of a call and return the last step's messages; see `LoihiExecutor.run`."""
+        for place, value in values.items():
+            simulator.write(place, value)
+        simulator.run(steps=simulator.network.steps - 1)
+        return simulator.step()
 
     def check(self) -> None:
         """Check that bundle, networks and host fit together; see `LoihiExecutor.check`."""
@@ -46,18 +53,11 @@ class SpikingExecutor(LoihiExecutor):
             record = self.functions[function]
             given = {tensor.name: tensor.size for tensor in record.inputs}
             for name, encoder in self.host.encoders.items():
-                population = network.by_name.get(name)
-                if population is None:
-                    continue
-                shape = population.size, sum(given.get(tensor, 0) for tensor in encoder.tensors)
-                if encoder.weights.shape != shape:
+                numbers = sum(given.get(tensor, 0) for tensor in encoder.tensors)
+                if name in network.by_name and encoder.weights.shape != (network.by_name[name].size, numbers):
                     raise NmbrlError(f"Loihi bundle: inputs of {name} do not fit {function}; convert again")
             for tensor in record.outputs:
-                population = network.by_name.get(_population(tensor.name, self.host))
-                if population is None or population.size != tensor.size:
-                    raise NmbrlError(
-                        f"Loihi bundle: {function} has no population of size {tensor.size} for {tensor.name}"
-                    )
+                require_population(function, tensor, network.by_name.get(_population(tensor.name, self.host)))
 
 
 class _Edge:
@@ -69,6 +69,7 @@ class _Edge:
         self.carried = [name for name in host.carried if name in self.sizes]
         self.encoders = {name: encoder for name, encoder in host.encoders.items() if name in self.sizes}
         self.scales = {name: 2.0**e for name, e in host.readouts.items() if name in self.sizes}
+        self.changes = [name for name in host.changes if name in self.sizes]
         self.thresholds: dict[str, Integers] = {}
         for name in self.carried:
             population = network.by_name[name]
@@ -98,9 +99,8 @@ class _Edge:
         for source, target, weights, exponent in self.weights:
             sums = (spikes[source].astype(np.float32) @ weights).astype(np.int32)
             values[f"{target}/arriving"] += sums << exponent if exponent >= 0 else sums >> -exponent
-        for name, scale in self.scales.items():
-            if name in inputs:
-                values[f"{name}/v"] = np.rint(inputs[name].astype(np.float64) * scale).astype(np.int32)
+        for name in self.changes:
+            values[f"{name}/v"] = np.rint(inputs[name].astype(np.float64) * self.scales[name]).astype(np.int32)
         return values
 
     def take(self, names: list[str], simulator: AnySimulator, messages: dict[str, Integers]) -> dict[str, Array]:

@@ -1,19 +1,17 @@
 """The other way to Loihi: a spiking student that is trained in the chip's arithmetic to do what a run's model does."""
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nmbrl.convert.calibration import compute_samples
+from nmbrl.convert.loihi.footprint import count_synapses, synaptic_bytes
 from nmbrl.convert.loihi.lif.episodes import replayed
 from nmbrl.convert.loihi.lif.growth import check_growth, measure_growth
 from nmbrl.convert.loihi.lif.networks import lower
-from nmbrl.convert.loihi.lif.student import Sizes, Student
+from nmbrl.convert.loihi.lif.student import Sizes
 from nmbrl.convert.loihi.lif.training import Schedule, Trainer
 from nmbrl.convert.provenance import make_provenance
 from nmbrl.convert.verify import measure_errors
@@ -85,7 +83,9 @@ def convert(
     student = trainer.student.eval()
     functions, networks, host = lower(student)
     placement = place(networks, find_chip(chip), neurons_a_core)
-    executor = SpikingExecutor(student.interface, dict(student.macs), functions, networks, "strict", placement, host=host)
+    executor = SpikingExecutor(
+        student.interface, dict(student.macs), functions, networks, "strict", placement, host=host
+    )
     samples = compute_samples(student, run.calibration, seed)
     growth = measure_growth(executor, samples)
     check_growth(growth)
@@ -111,13 +111,13 @@ def convert(
         provenance=make_provenance(run, PACKAGES, options),
         measured={
             "macs": dict(student.macs),
-            "bytes": placement.synaptic_bytes(),
+            "bytes": synaptic_bytes(placement),
             "errors": errors,
             "growth": growth,
             "imagination": {"float": imagination(TorchExecutor(run.model), run), "lif": imagination(executor, run)},
             "losses": {name: float(f"{value:.4g}") for name, value in trainer.metrics.items()},
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},
-            "synapses": {name: _synapses(network) for name, network in networks.items()},
+            "synapses": {name: count_synapses(network) for name, network in networks.items()},
             "steps": {name: network.steps for name, network in networks.items()},
             "cores": placement.count(),
         },
@@ -125,3 +125,72 @@ def convert(
     )
     shutil.rmtree(side, ignore_errors=True)
     return bundle
+
+
+def train(trainer: Trainer, checkpoint: Path, resume: bool, progress: Progress) -> None:
+    """Train to the end, saying how it goes and writing a checkpoint every now and then.
+
+    Args:
+        trainer: what to train.
+        checkpoint: file that is replaced.
+        resume: go on from `checkpoint` where there is one.
+        progress: see `convert`.
+
+    Raises:
+        NmbrlError: if the checkpoint is damaged, or of another run, other options or another seed.
+    """
+    if resume and checkpoint.exists():
+        try:
+            content = checkpoint.read_bytes()
+        except OSError as error:
+            raise NmbrlError(f"cannot read {checkpoint}: {error.strerror}") from error
+        if not trainer.load(content, str(checkpoint)):
+            raise NmbrlError(
+                f"{checkpoint} is of another run, of other options or seed; leave out --resume to begin anew"
+            )
+    pace = _Pace(trainer)
+    saved = time.monotonic()
+    for doing in trainer.train():
+        line = pace.describe(doing)
+        if line is not None:
+            progress(line)
+        if trainer.corpus is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            write_bytes(checkpoint, trainer.save())
+            saved = time.monotonic()
+
+
+class _Pace:
+    """Says how far a training is, every few seconds."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.doing = ""
+        self.said = 0.0
+        self.marks: list[tuple[float, int]] = []
+
+    def describe(self, doing: str) -> str | None:
+        """Return a line, if it is time for one or something else is being done."""
+        now, trainer = time.monotonic(), self.trainer
+        if doing == self.doing and now - self.said < LINE_SECONDS:
+            return None
+        self.doing, self.said = doing, now
+        # The speed is that of the last lines: parts of a student differ in size.
+        self.marks = [*self.marks[-6:], (now, trainer.done)]
+        line = f"train: update {trainer.done:,} of {trainer.schedule.updates:,}, {doing}"
+        if trainer.metrics:
+            line += ", " + ", ".join(f"{name} error {value:.3g}" for name, value in trainer.metrics.items())
+        start, first = self.marks[0]
+        if trainer.done > first:
+            left = int((now - start) / (trainer.done - first) * (trainer.schedule.updates - trainer.done))
+            line += f", {left // 60}:{left % 60:02d} left"
+        return line
+
+
+def imagination(executor: Executor, run: "Run") -> dict[str, float]:
+    """Return how far imagination departs from the run's replay, in standard deviations, by decisions ahead."""
+    episodes = replayed(run.calibration)
+    error = open_loop_error(executor, episodes, beliefs(executor, episodes), max(HORIZONS)).overall
+    return {str(ahead): float(f"{error[ahead - 1]:.6g}") for ahead in HORIZONS if ahead <= len(error)}
+
+
+__all__ = ["convert"]

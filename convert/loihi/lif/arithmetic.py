@@ -1,7 +1,7 @@
 """Loihi's fixed-point LIF arithmetic as differentiable operations: whole numbers forward, straight-through backward.
 
-The rules are those of `nmbrl.targets.loihi.network`; every number is whole and exact. Neuron states are float64, because a
-24-bit number times a 12-bit decay does not fit float32.
+The rules are those of `nmbrl.targets.loihi.network`; all numbers are whole and exact. Neuron states are float64, as
+a 24-bit number times a 12-bit decay does not fit float32.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def round_through(real: Tensor) -> Tensor:
 
 
 def weights_through(real: Tensor, weight_bits: int) -> Tensor:
-    """Round to what a mixed-sign synapse of `weight_bits` holds; weights beyond its range saturate, without gradient."""
+    """Round to what a mixed-sign synapse of `weight_bits` holds; beyond its range they saturate, without gradient."""
     low, high, step = weight_range("mixed", weight_bits)
     inside = real.clamp(low, high)
     return straight_through((real / step).round().mul(step).clamp(low, high), inside)

@@ -53,6 +53,6 @@ def check_growth(growth: Growth) -> None:
     if share * MARGIN > 1:
         bits = WIDTHS[variable]
         raise NmbrlError(
-            f"Loihi: {variable} of population {population} of {function} reaches {largest:,} in calibration; with a margin "
-            f"of {MARGIN:g} it may reach {int(((1 << (bits - 1)) - 1) / MARGIN):,} ({bits} bits); train with another --seed"
+            f"Loihi: {variable} of population {population} of {function} reaches {largest:,} in calibration; {bits}"
+            f" bits and a margin of {MARGIN:g} allow {int(((1 << (bits - 1)) - 1) / MARGIN):,}; train with another --seed"
         )

@@ -31,41 +31,44 @@ CARRIED = ("world", "policy")
 
 def lower(student: Student) -> tuple[dict[str, bundle.Function], dict[str, Network], Host]:
     """Return what a bundle records of each function, the networks, and what the host does."""
-    rounded = student.rounded()
+    rounded, bits = student.rounded(), student.sizes.weight_bits
     parts = {"world": rounded.world, "policy": rounded.policy, "critic": rounded.critic}
-    readouts = {"world": dict(zip("xmrc", student.predictions, strict=True)), "policy": {}, "critic": {"v": 1}}
-    readouts["policy"] = {"a": student.interface.task.action_size}
-    rows: dict[str, dict[str, slice]] = {}
-    for name, sizes in readouts.items():
-        bounds = np.cumsum([0, *sizes.values()])
-        rows[name] = {
-            tensor: slice(*bounds[k : k + 2].tolist()) for k, tensor in enumerate(sizes) if sizes[tensor]
-        }
-    bits = student.sizes.weight_bits
+    rows = {
+        "world": _rows("xmrc", student.predictions),
+        "policy": _rows("a", [student.interface.task.action_size]),
+        "critic": _rows("v", [1]),
+    }
     networks = {}
-    for function, populations in FUNCTIONS.items():
-        made: list[Population] = []
+    for function, hidden in FUNCTIONS.items():
+        populations: list[Population] = []
         synapses: list[Synapses] = []
-        for name, wanted in populations.items():
+        outputs: dict[str, str] = {}
+        for name, wanted in hidden.items():
             part = parts[name]
-            made.append(_hidden(name, part))
+            populations.append(_hidden(name, part))
             synapses.append(_synapses(name, name, part.recurrent, bits))
-            for tensor in wanted:
-                if tensor in rows[name]:
-                    chosen = rows[name][tensor]
-                    made.append(_readout(tensor, part.offset[chosen]))
-                    synapses.append(_synapses(name, tensor, part.readout[chosen], bits))
-        inputs = {name: name for name in populations}
-        outputs = {tensor: f"{tensor}/v" for wanted in populations.values() for tensor in wanted if tensor in {p.name for p in made}}
-        networks[function] = Network(tuple(made), tuple(synapses), inputs, outputs, student.sizes.steps)
+            for tensor in [tensor for tensor in wanted if tensor in rows[name]]:
+                chosen = rows[name][tensor]
+                populations.append(_readout(tensor, part.offset[chosen]))
+                synapses.append(_synapses(name, tensor, part.readout[chosen], bits))
+                outputs[tensor] = f"{tensor}/v"
+        inputs = {name: name for name in hidden}
+        networks[function] = Network(tuple(populations), tuple(synapses), inputs, outputs, student.sizes.steps)
     host = Host(
         encoders={name: _encoder(INPUTS[name], part) for name, part in parts.items()},
         readouts={
             tensor: whole(parts[name].exponents[chosen]) for name in rows for tensor, chosen in rows[name].items()
         },
+        changes=("x",),
         carried=CARRIED,
     )
     return {function: _function(student, function) for function in FUNCTIONS}, networks, host
+
+
+def _rows(names: str, sizes: list[int]) -> dict[str, slice]:
+    """Return the readouts that each output has, those of size 0 left out."""
+    ends = np.cumsum(sizes).tolist()
+    return {name: slice(end - size, end) for name, size, end in zip(names, sizes, ends, strict=True) if size}
 
 
 def whole(tensor: Tensor) -> Integers:

@@ -1,4 +1,4 @@
-"""One recurrent LIF population with its inputs and readouts: float parameters, and the whole numbers they are rounded to."""
+"""A recurrent LIF population with inputs and readouts: float parameters, and the whole numbers that they stand for."""
 
 import math
 from dataclasses import dataclass

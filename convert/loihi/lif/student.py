@@ -63,7 +63,7 @@ class Student(DeployedModel):
 
     The world population sees x and the action; its readouts give the change of x, the reward, whether the episode goes
     on, and m, which stands for what the teacher's hidden state tells beyond x. The policy population sees x and m
-    and carries its potentials through real decisions (arXiv 2601.21778: errors of one decision are made good in the next);
+    and carries its potentials through real decisions (arXiv 2601.21778: errors of one are made good in the next);
     imagination leaves them as they are. The value population starts at rest.
 
     Functions take and give host numbers, float32, that are exact.
@@ -192,7 +192,7 @@ class RoundedStudent:
 
 
 def carried(v: Tensor) -> Tensor:
-    """Return potentials as the host keeps them: of a neuron that spikes, whose reset comes next, just over threshold."""
+    """Return potentials as the host keeps them: just over threshold where a neuron spikes, whose reset comes next."""
     return v.clamp_max(NEURON.threshold + 1)
 
 

@@ -69,6 +69,11 @@ class Schedule:
         """Updates in all."""
         return self.world_updates + self.policy_updates
 
+    def scaled(self, updates: int) -> "Schedule":
+        """Return the same with so many updates in all."""
+        world = max(1, round(self.world_updates * updates / self.updates))
+        return replace(self, world_updates=world, policy_updates=max(1, updates - world))
+
     def rounds_at(self) -> dict[int, int]:
         """Return the updates before which the student plays, with the number of the round."""
         each = int(0.75 * self.policy_updates / max(self.rounds, 1))
@@ -121,7 +126,8 @@ class Trainer:
         self.student = Student(run.model.interface, sizes, self.generator)
         self.parts = {"world": [self.student.world], "policy": [self.student.policy, self.student.critic]}
         self.optimisers = {
-            name: torch.optim.Adam([p for part in parts for p in part.parameters()]) for name, parts in self.parts.items()
+            name: torch.optim.Adam([p for part in parts for p in part.parameters()])
+            for name, parts in self.parts.items()
         }
         self.done = 0
         self.metrics: dict[str, float] = {}
@@ -209,7 +215,7 @@ class Trainer:
         student.critic.set_means(torch.tensor([real.value.mean()]))
 
     def _play(self, index: int) -> None:
-        """Let the student play with as much noise in each lane as in the first rounds, and the teacher comment on it."""
+        """Let the student play, with noise of another strength in each lane, and the teacher say what it would do."""
         strengths = np.resize(STUDENT_NOISE, self.schedule.episodes)
         executor = TorchExecutor(self.student)
         played = play(executor, *self._starts(1 + index, self.schedule.episodes), strengths.tolist())
@@ -261,7 +267,7 @@ class Trainer:
         return self.corpus, starts[drawn][:, None] + np.arange(length + 1)
 
     def _world_loss(self) -> dict[str, Tensor]:
-        """Errors of predictions, one decision ahead and then on and on, each in standard deviations of what it predicts."""
+        """Errors of predictions, one decision ahead and then on and on, in standard deviations of what is predicted."""
         schedule, aims = self.schedule, self.aims
         forced = schedule.burn_in + schedule.teacher_forced
         corpus, rows = self._windows(forced + schedule.open_loop)
