@@ -60,12 +60,8 @@ def convert(
 
 
 def _convert_lif(*arguments: Any, **options: Any) -> Bundle:
-    try:
-        from nmbrl.convert.loihi import lif
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("nmbrl"):
-            raise
-        raise NmbrlError(f"--method lif needs {error.name}: pip install 'nmbrl[convert]'") from error
+    from nmbrl.convert.loihi import lif  # which uses this module's neighbours
+
     return lif.convert(*arguments, **options)
 
 

@@ -79,10 +79,11 @@ class Tally:
         """Counts a decision of each population, and the share of its possible messages that it did not send."""
         rows = []
         for function in self.messages:
-            for population in self.executor.networks[function].populations:
+            network = self.executor.networks[function]
+            for population in network.populations:
                 row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
                 row |= {name: self.counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
-                row["sparsity"] = 1 - row["messages"] / (population.size * self.counts[function])
+                row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * self.counts[function])
                 rows.append(row)
         return rows
 

@@ -169,8 +169,7 @@ class LoihiExecutor(Executor):
         messages = activity.by_neuron()
         total = {
             "steps": activity.lane_steps,
-            # A neuron that sends changes of its value does so once; one that runs on may spike in every step.
-            "possible_messages": len(messages) * (simulator.batch if network.rests else activity.lane_steps),
+            "possible_messages": len(messages) * simulator.batch * network.turns,
             "packets": messages @ routes.packets,
             "hops_east_west": messages @ routes.hops_east_west,
             "hops_north_south": messages @ routes.hops_north_south,

@@ -56,13 +56,13 @@ class Host:
     Attributes:
         encoders: by population.
         readouts: exponent of each neuron (size,), by population, which is also the name of the output.
-        changes: readouts that begin with the input of their name.
+        changes: readouts that begin with the input of their name, and the magnitude at which that saturates.
         carried: populations whose potentials are part of the state.
     """
 
     encoders: dict[str, Encoder]
     readouts: dict[str, Integers]
-    changes: tuple[str, ...]
+    changes: dict[str, float]
     carried: tuple[str, ...]
 
 
@@ -80,7 +80,7 @@ def encode_host(host: Host) -> dict[str, bytes]:
             for name, encoder in host.encoders.items()
         },
         "readouts": {name: exponents.tolist() for name, exponents in host.readouts.items()},
-        "changes": list(host.changes),
+        "changes": host.changes,
         "carried": list(host.carried),
     }
     stream = io.BytesIO()
@@ -103,6 +103,6 @@ def read_host(path: Path) -> Host:
                 for name, fields in structure["encoders"].items()
             }
         readouts = {name: np.array(exponents, np.int32) for name, exponents in structure["readouts"].items()}
-        return Host(encoders, readouts, tuple(structure["changes"]), tuple(structure["carried"]))
+        return Host(encoders, readouts, dict(structure["changes"]), tuple(structure["carried"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NmbrlError(f"{path} is damaged ({type(error).__name__}: {error}); convert again") from error

@@ -69,7 +69,7 @@ class _Edge:
         self.carried = [name for name in host.carried if name in self.sizes]
         self.encoders = {name: encoder for name, encoder in host.encoders.items() if name in self.sizes}
         self.scales = {name: 2.0**e for name, e in host.readouts.items() if name in self.sizes}
-        self.changes = [name for name in host.changes if name in self.sizes]
+        self.changes = {name: largest for name, largest in host.changes.items() if name in self.sizes}
         self.thresholds: dict[str, Integers] = {}
         for name in self.carried:
             population = network.by_name[name]
@@ -99,8 +99,9 @@ class _Edge:
         for source, target, weights, exponent in self.weights:
             sums = (spikes[source].astype(np.float32) @ weights).astype(np.int32)
             values[f"{target}/arriving"] += sums << exponent if exponent >= 0 else sums >> -exponent
-        for name in self.changes:
-            values[f"{name}/v"] = np.rint(inputs[name].astype(np.float64) * self.scales[name]).astype(np.int32)
+        for name, largest in self.changes.items():
+            numbers = np.clip(inputs[name].astype(np.float64), -largest, largest)
+            values[f"{name}/v"] = np.rint(numbers * self.scales[name]).astype(np.int32)
         return values
 
     def take(self, names: list[str], simulator: AnySimulator, messages: dict[str, Integers]) -> dict[str, Array]:

@@ -30,7 +30,7 @@ from nmbrl.train.deployed import TorchExecutor
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
 
-PACKAGES = ("torch", "snntorch")
+PACKAGES = ("torch",)
 CHECKPOINT = "checkpoint.safetensors"
 # Seconds between two lines of progress, and between two checkpoints.
 LINE_SECONDS, CHECKPOINT_SECONDS = 5.0, 20.0
@@ -45,7 +45,7 @@ def convert(
     out: Path,
     progress: Progress = lambda message: None,
     weight_bits: int = 8,
-    time_steps: int = 8,
+    time_steps: int = 6,
     updates: int | None = None,
     seed: int | None = None,
     resume: bool = False,
@@ -70,13 +70,18 @@ def convert(
         NmbrlError: if an option is out of range, the environment does not fit, a checkpoint is of something else, or
             the networks do not fit the chip.
     """
-    for name, value, low, high in (("weight-bits", weight_bits, 1, 9), ("time-steps", time_steps, 2, 64)):
+    checked = [("weight-bits", weight_bits, 1, 9), ("time-steps", time_steps, 2, 64)]
+    if updates is not None:
+        checked.append(("updates", updates, 2, 1_000_000))
+    for name, value, low, high in checked:
         if not low <= value <= high:
             raise NmbrlError(f"--{name} is {value}; with --method lif it must be in {low} to {high}")
     find_chip(chip)
     seed = run.seed if seed is None else seed
     schedule = Schedule() if updates is None else Schedule().scaled(updates)
     trainer = Trainer(run, Sizes(steps=time_steps, weight_bits=weight_bits), schedule, seed)
+    # What does not fit the chip is known before the training: weights change, their number and widths do not.
+    place(lower(trainer.student)[1], find_chip(chip), neurons_a_core)
     side = out.with_name(f"{out.name}.training")
     train(trainer, side / CHECKPOINT, resume, progress)
     progress("verify")
@@ -88,7 +93,7 @@ def convert(
     )
     samples = compute_samples(student, run.calibration, seed)
     growth = measure_growth(executor, samples)
-    check_growth(growth)
+    check_growth(growth, host.readouts)
     errors = measure_errors(executor, TorchExecutor(student), samples)
     files = encode_host(host)
     for name, network in networks.items():

@@ -1,23 +1,23 @@
 """Loihi's fixed-point LIF arithmetic as differentiable operations: whole numbers forward, straight-through backward.
 
-The rules are those of `nmbrl.targets.loihi.network`; all numbers are whole and exact. Neuron states are float64, as
-a 24-bit number times a 12-bit decay does not fit float32.
+The rules are those of `nmbrl.targets.loihi.network`; all numbers are whole, and exact in float32 as long as they are
+below `EXACT`: the shares of u and v that a step leaves are of a few bits, so the products have room.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from snntorch import surrogate
 from torch import Tensor
 
-from nmbrl.targets.loihi.limits import STATE_BITS
 from nmbrl.targets.loihi.network import weight_range
 
 # Fractional bits of decays, and those that synaptic input and thresholds are shifted by.
 DECAY_BITS, STATE_EXP = 12, 6
-V_LIMIT = float((1 << (STATE_BITS - 1)) - 1)
+# Potentials and currents times 7 have to fit the 24 bits of a float32's fraction.
+EXACT = (1 << 24) // 7
+# Of the surrogate derivative.
+SLOPE = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,31 +67,29 @@ def weights_through(real: Tensor, weight_bits: int) -> Tensor:
     return straight_through((real / step).round().mul(step).clamp(low, high), inside)
 
 
-# The derivative of a spike by ``v / threshold - 1``; narrow enough that neurons far from their threshold do not learn.
-_spike: Callable[[Tensor], Tensor] = surrogate.fast_sigmoid(slope=5)
+def spike_derivative(v: Tensor, threshold: float) -> Tensor:
+    """Return what stands for the derivative of a spike by v, in place of v: snnTorch's ``fast_sigmoid``.
 
-
-def spike_derivative(x: Tensor) -> Tensor:
-    """Return snnTorch's surrogate derivative of a spike at ``x = v / threshold - 1``."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(_spike(x).sum(), x)[0]
+    With ``x = v / threshold - 1`` it is ``1 / (1 + SLOPE |x|)^2`` by x: neurons far from their threshold do not learn.
+    """
+    return v.sub_(threshold).abs_().mul_(SLOPE / threshold).add_(1).pow_(-2).div_(threshold)
 
 
 class _Run(torch.autograd.Function):
-    """(bias, u, v, recurrent weights) -> spike counts, u, v; the backward pass is written by hand for its speed."""
+    """(bias, u, v, weights) -> spike counts, u, v; few operations in place, as most of the time is spent in them."""
 
     @staticmethod
     def forward(ctx: Any, bias: Tensor, u: Tensor, v: Tensor, weights: Tensor, neuron: Neuron, steps: int) -> Any:
-        u, v = u.clone(), v.clone()
+        u, v, arrived = u.clone(), v.clone(), torch.empty_like(v)
         transposed = weights.t()
-        spikes, potentials = (torch.empty(steps, *v.shape, dtype=torch.float32) for _ in range(2))
-        for t in range(steps):
-            potentials[t] = v
-            torch.gt(v, neuron.threshold, out=spikes[t])
-            arrived = spikes[t] @ transposed
+        spikes, potentials = torch.empty(steps, *v.shape), torch.empty(steps, *v.shape)
+        for spiking, potential in zip(spikes.unbind(), potentials.unbind(), strict=True):
+            potential.copy_(v)
+            # Numbers are whole: what exceeds the threshold does so by 1 at least.
+            torch.sub(v, neuron.threshold, out=spiking).clamp_(0, 1)
+            torch.mm(spiking, transposed, out=arrived)
             u.mul_(neuron.keep_u).trunc_().add_(arrived, alpha=1 << STATE_EXP)
-            v.mul_(1 - spikes[t]).mul_(neuron.keep_v).trunc_().add_(u).add_(bias).clamp_(-V_LIMIT, V_LIMIT)
+            v.addcmul_(v, spiking, value=-1).mul_(neuron.keep_v).trunc_().add_(u).add_(bias)
         ctx.neuron = neuron
         ctx.save_for_backward(weights, spikes, potentials)
         return spikes.sum(0), u, v
@@ -100,21 +98,20 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, from_counts: Tensor, into_u: Tensor, into_v: Tensor) -> Any:
         neuron: Neuron = ctx.neuron
         weights, spikes, potentials = ctx.saved_tensors
-        slopes = spike_derivative(potentials / neuron.threshold - 1) / neuron.threshold
-        # A spike resets v; the reset itself takes no gradient, as usual.
-        kept = neuron.keep_v * (1 - spikes)
+        slopes = spike_derivative(potentials.clone(), neuron.threshold)
         arrived = torch.empty_like(spikes)
-        into_u, into_v = into_u.float().clone(), into_v.float()
-        into_bias = torch.zeros_like(into_v)
+        into_u, into_v, into_bias = into_u.clone(), into_v.clone(), torch.zeros_like(into_v)
+        into_spikes = torch.empty_like(into_v)
         for t in reversed(range(len(spikes))):
-            into_bias += into_v
-            into_u += into_v
+            into_bias.add_(into_v)
+            into_u.add_(into_v)
             torch.mul(into_u, 1 << STATE_EXP, out=arrived[t])
-            into_u *= neuron.keep_u
-            into_v = into_v * kept[t]
-            into_v.addcmul_(torch.addmm(from_counts, arrived[t], weights), slopes[t])
+            into_u.mul_(neuron.keep_u)
+            torch.addmm(from_counts, arrived[t], weights, out=into_spikes)
+            # A spike resets v; through the reset itself no gradient flows, as usual.
+            into_v.addcmul_(into_v, spikes[t], value=-1).mul_(neuron.keep_v).addcmul_(into_spikes, slopes[t])
         into_weights = arrived.flatten(0, 1).t() @ spikes.flatten(0, 1)
-        return into_bias.double(), into_u.double(), into_v.double(), into_weights, None, None
+        return into_bias, into_u, into_v, into_weights, None, None
 
 
 def run_neurons(
@@ -124,19 +121,20 @@ def run_neurons(
 
     A step begins with the spikes of the last: where v exceeds the threshold, a spike arrives and v is reset. Then::
 
-        u <- tz(u * keep_u) + ((weights @ spikes) << 6);  v <- clip(tz(v * keep_v) + u + bias)
+        u <- tz(u * keep_u) + ((weights @ spikes) << 6);  v <- tz(v * keep_v) + u + bias
 
-    so that v before its reset and u are all that a population carries from one decision to the next.
+    so that v before its reset and u are all that a population carries from one decision to the next. The chip's wrap of
+    u and clip of v are left out: no number may come near them (`nmbrl.convert.loihi.lif.growth`).
 
     Args:
-        bias: (batch, size), whole, float64.
-        u: synaptic currents (batch, size), whole, float64.
+        bias: (batch, size), whole, float32 like all that follow.
+        u: synaptic currents (batch, size), whole.
         v: potentials before their reset, likewise.
-        weights: (size, size), whole, float32, from the second index to the first.
+        weights: (size, size), whole, from the second index to the first.
         neuron: its constants.
         steps: how many.
 
     Returns:
-        Number of spikes that arrived in these steps (float32), new u and v.
+        Number of spikes that arrived in these steps, new u and v.
     """
     return _Run.apply(bias, u, v, weights, neuron, steps)

@@ -59,7 +59,7 @@ def lower(student: Student) -> tuple[dict[str, bundle.Function], dict[str, Netwo
         readouts={
             tensor: whole(parts[name].exponents[chosen]) for name in rows for tensor, chosen in rows[name].items()
         },
-        changes=("x",),
+        changes={"x": HOST_LIMIT},
         carried=CARRIED,
     )
     return {function: _function(student, function) for function in FUNCTIONS}, networks, host

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nmbrl.convert.loihi.lif.arithmetic import STATE_EXP, Neuron, round_through, run_neurons, weights_through
+from nmbrl.convert.loihi.lif.arithmetic import (
+    STATE_EXP,
+    Neuron,
+    round_through,
+    run_neurons,
+    straight_through,
+    weights_through,
+)
 
 # Host numbers (observations, actions, contexts) in steps of 2^-12, at most as large as observations are clipped to.
 HOST_EXP, HOST_LIMIT = 12, 10.0
-NEURON = Neuron(du=2047, dv=256, vth=128)
+# A step leaves half of a current and 7/8 of a potential.
+NEURON = Neuron(du=2047, dv=512, vth=128)
 # A bias is (constant + what the host gives) << 4, of 13 bits and a sign together; a quarter is kept for the constant.
 BIAS_EXP, CONSTANT_LIMIT, GIVEN_LIMIT = 4, 1023, 3072
 # The host gives (weights @ numbers) >> 9: a weight of 256 makes a bias of four thresholds of an input of 1.
@@ -65,7 +73,7 @@ class Rounded:
 
     def rest(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return u and v (batch, size) of neurons that nothing has happened to."""
-        return (torch.zeros(batch, len(self.constant), dtype=torch.float64),) * 2
+        return (torch.zeros(batch, len(self.constant)),) * 2
 
     def run(self, numbers: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run one decision.
@@ -80,8 +88,8 @@ class Rounded:
         """
         given = (to_host(numbers) @ self.encoder.double().t()) * 2.0**-INPUT_SHIFT
         given = given.clamp(-GIVEN_LIMIT, GIVEN_LIMIT)
-        given = given.detach().floor() + (given - given.detach())
-        bias = (given + self.constant.double()) * (1 << BIAS_EXP)
+        given = straight_through(given.floor(), given).float()
+        bias = (given + self.constant) * (1 << BIAS_EXP)
         return run_neurons(bias, u, v, self.recurrent, NEURON, self.steps)
 
     def read(self, counts: Tensor) -> Tensor:

@@ -28,11 +28,11 @@ class Sizes:
         weight_bits: of all synapses, the sign included.
     """
 
-    world: int = 256
-    policy: int = 192
-    value: int = 128
+    world: int = 192
+    policy: int = 128
+    value: int = 96
     context: int = 4
-    steps: int = 8
+    steps: int = 6
     weight_bits: int = 8
 
 
@@ -171,13 +171,13 @@ class RoundedStudent:
 
     def predict(self, x: Tensor, action: Tensor, u: Tensor, v: Tensor) -> Prediction:
         """Run the world population on observation, action (batch, size) and its state."""
-        counts, u, v = self.world.run(torch.cat([x, action], -1), u.double(), v.double())
+        counts, u, v = self.world.run(torch.cat([x, action], -1), u, v)
         change, context, reward, continues = self.world.read(counts).split(self._student.predictions, -1)
         return Prediction(self._start(x) + change, context, reward, continues, u, v)
 
     def decide(self, x: Tensor, context: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the policy population: action (batch, size), u, v."""
-        counts, u, v = self.policy.run(torch.cat([x, context], -1), u.double(), v.double())
+        counts, u, v = self.policy.run(torch.cat([x, context], -1), u, v)
         return self.policy.read(counts), u, v
 
     def judge(self, x: Tensor, context: Tensor) -> Tensor:

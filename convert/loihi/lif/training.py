@@ -49,17 +49,17 @@ class Schedule:
         rate: learning rate at first; it falls to a twentieth, along half a cosine.
     """
 
-    world_updates: int = 5000
-    policy_updates: int = 6000
+    world_updates: int = 4000
+    policy_updates: int = 5000
     rounds: int = 6
-    episodes: int = 10
+    episodes: int = 8
     teacher_episodes: int = 24
     dreams: int = 192
     dream_length: int = 15
     batch: int = 48
     burn_in: int = 1
-    teacher_forced: int = 2
-    open_loop: int = 5
+    teacher_forced: int = 1
+    open_loop: int = 4
     policy_length: int = 5
     value_batch: int = 192
     rate: float = 2e-3
