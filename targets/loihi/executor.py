@@ -102,9 +102,8 @@ class LoihiExecutor(Executor):
             simulator.activity.clear()
         values = self.give(function, inputs)
         if function in self._lava:
-            sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
-            self._lava[function].check(values, sent)
-            last = sent[-1]
+            self._lava[function].run(values)
+            last = self._lava[function].last
         else:
             last = self.run(simulator, values)
         self._count(function, simulator)
