@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types bench clean
+.PHONY: setup demo test lint types bench docs clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -40,6 +40,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
 	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
+
+# The site opens from the disk: build/site/index.html. Its notice about a successor says nothing about this build.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

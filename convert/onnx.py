@@ -54,7 +54,7 @@ def convert(run: "Run", out: Path, progress: Callable[[str], None] = lambda mess
         {f"{function}.onnx": content for function, content in models.items()},
         target="onnx",
         interface=interface,
-        functions={function: _function(interface, function) for function in models},
+        functions={function: describe_function(interface, function) for function in models},
         provenance=make_provenance(run, PACKAGES, {"opset": OPSET}),
         measured={
             "macs": dict(run.model.macs),
@@ -113,8 +113,8 @@ def _canonical(model: onnx.ModelProto) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _function(interface: Interface, function: str) -> Function:
-    """The bundle's record of a function, in the order of the ONNX model's inputs and outputs."""
+def describe_function(interface: Interface, function: str) -> Function:
+    """Return the bundle's record of a float32 function, in the order of the ONNX model's inputs and outputs."""
 
     def tensors(sizes: dict[str, int]) -> tuple[Tensor, ...]:
         return tuple(Tensor(name=name, size=size, dtype="float32") for name, size in sizes.items())

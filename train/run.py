@@ -17,7 +17,7 @@ from nmbrl.targets.load import RUN_CONFIG
 from nmbrl.train import replay, tensors
 from nmbrl.train.config import TrainingConfig
 from nmbrl.train.deployed import DeployedModel
-from nmbrl.train.learner import build_model
+from nmbrl.train.models.architectures import build_model
 from nmbrl.train.replay import Batch, Stretch
 from nmbrl.train.settings import dump_yaml, make_config, read_yaml
 

@@ -11,6 +11,7 @@ from nmbrl.convert.c.foreign import convert_model
 from nmbrl.convert.c.memory import memory_map
 from nmbrl.convert.c.sources import runtime_sources
 from nmbrl.convert.c.verify import count_differences
+from nmbrl.convert.quiet import quiet
 from nmbrl.targets.bundle import Bundle, Function, read_bundle, write_bundle
 from nmbrl.targets.c import CExecutor
 from nmbrl.targets.errors import NmbrlError
@@ -34,7 +35,8 @@ def convert(run: "Run", out: Path, progress: Progress = lambda message: None) ->
     Raises:
         NmbrlError: if a function cannot be lowered, or the C code differs from TFLM in any bit.
     """
-    from nmbrl.convert import tflite  # brings PyTorch and its converters, which a .tflite bundle does not need
+    with quiet():
+        from nmbrl.convert import tflite  # brings PyTorch and its converters, which a .tflite bundle does not need
 
     with tempfile.TemporaryDirectory() as directory:
         tflite.convert(run, Path(directory) / "tflite", progress)

@@ -20,6 +20,7 @@ from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import place
 from nmbrl.targets.loihi.storage import encode_network
+from nmbrl.targets.plugins import unknown_options
 from nmbrl.train.deployed import DeployedModel, TorchExecutor
 
 if TYPE_CHECKING:
@@ -52,17 +53,16 @@ def convert(
     """
     if method not in METHODS:
         raise NmbrlError(f"unknown method {method!r} for Loihi; choose from {', '.join(METHODS)}")
-    convert_so, known = METHODS[method]
-    foreign = [name for name in options if name not in known]
-    if foreign:
-        raise NmbrlError(f"--{foreign[0].replace('_', '-')} is no option of method {method}")
-    return convert_so(run, out, progress, **options)
+    unknown = unknown_options(METHODS[method](), 3, options)
+    if unknown:
+        raise NmbrlError(f"--{unknown[0].replace('_', '-')} is no option of method {method}")
+    return METHODS[method]()(run, out, progress, **options)
 
 
-def _convert_lif(*arguments: Any, **options: Any) -> Bundle:
+def _find_lif() -> Callable[..., Bundle]:
     from nmbrl.convert.loihi import lif  # which uses this module's neighbours
 
-    return lif.convert(*arguments, **options)
+    return lif.convert
 
 
 def convert_sigma_delta(
@@ -186,10 +186,10 @@ def _function(name: str, graph: Graph, scales: Scales) -> Function:
     return Function(file=f"{name}.json", inputs=tensors(graph.inputs), outputs=tensors(graph.outputs))
 
 
-# What each method does, and the options that it takes.
-METHODS: dict[str, tuple[Callable[..., Bundle], tuple[str, ...]]] = {
-    "sigma-delta": (convert_sigma_delta, ("threshold", "message_bits", "weight_bits", "chip", "neurons_a_core")),
-    "lif": (_convert_lif, ("weight_bits", "time_steps", "updates", "seed", "resume", "chip", "neurons_a_core")),
+# How to find what converts by each method.
+METHODS: dict[str, Callable[[], Callable[..., Bundle]]] = {
+    "sigma-delta": lambda: convert_sigma_delta,
+    "lif": _find_lif,
 }
 
 __all__ = ["METHODS", "build", "convert"]

@@ -67,6 +67,22 @@ def test_what_is_trained_is_what_is_deployed(trainer, simulator):
     assert executor.counts["messages"] > 0 and executor.counts["messages"] < executor.counts["possible_messages"]
 
 
+@pytest.mark.slow
+def test_lava_sends_the_same_spikes_and_ends_in_the_same_potentials(box_run):
+    student = make_trainer(box_run).student
+    lava, fast = deploy(student, "lava"), deploy(student)
+    try:
+        state, expected = lava.reset(2), fast.reset(2)
+        for t in range(20):
+            observation = np.random.default_rng(t).normal(0, 1, (2, 3)).astype(np.float32)
+            state = lava.observe(state, lava.act(state), observation)
+            expected = fast.observe(expected, fast.act(expected), observation)
+            np.testing.assert_array_equal(state, expected)
+        assert lava.counts == fast.counts and lava.counts["messages"] > 0
+    finally:
+        lava.close()
+
+
 def test_a_result_depends_on_nothing_but_what_is_given(trainer):
     executor, fresh = deploy(trainer.student), deploy(trainer.student)
     random, sizes = np.random.default_rng(1), trainer.student.interface.input_sizes("imagine")
