@@ -98,14 +98,17 @@ def test_a_result_depends_on_nothing_but_what_is_given(trainer):
 
 
 def test_an_ended_training_goes_on_to_the_same_student(box_run):
-    whole = finish(make_trainer(box_run))
-    for at in (2, 7):
-        first = make_trainer(box_run)
-        steps = first.train()
-        while first.done < at:
-            next(steps)
+    whole = make_trainer(box_run)
+    saved, doing = {}, ""
+    for after in whole.train():
+        # Where it did something else than an update is where most could be done twice, or not at all.
+        if whole.corpus is not None and (after != doing or whole.done == 7):
+            saved[after, doing, whole.done] = whole.save()
+        doing = after
+    assert sum("round" in before for _, before, _ in saved) == 2
+    for content in saved.values():
         second = make_trainer(box_run)
-        assert second.load(first.save(), "checkpoint")
+        assert second.load(content, "checkpoint")
         assert finish(second).save() == whole.save()
     assert finish(make_trainer(box_run, seed=1)).save() != whole.save()
 

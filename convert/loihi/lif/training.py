@@ -74,10 +74,10 @@ class Schedule:
         world = max(1, round(self.world_updates * updates / self.updates))
         return replace(self, world_updates=world, policy_updates=max(1, updates - world))
 
-    def rounds_at(self) -> dict[int, int]:
-        """Return the updates before which the student plays, with the number of the round."""
-        each = int(0.75 * self.policy_updates / max(self.rounds, 1))
-        return {self.world_updates + each * (k + 1): k for k in range(self.rounds)}
+    def due(self, done: int) -> int:
+        """Return how many rounds the student should have played before it goes on from so many updates."""
+        each = max(1, int(0.75 * self.policy_updates / max(self.rounds, 1)))
+        return min(self.rounds, max(0, done - self.world_updates) // each)
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class Trainer:
     Attributes:
         student: what is trained.
         done: updates so far.
+        played: rounds so far.
         metrics: averages of losses, by name.
     """
 
@@ -129,13 +130,13 @@ class Trainer:
             name: torch.optim.Adam([p for part in parts for p in part.parameters()])
             for name, parts in self.parts.items()
         }
-        self.done = 0
+        self.done = self.played = 0
         self.metrics: dict[str, float] = {}
         self.corpus: Corpus | None = None
 
     def train(self) -> Iterator[str]:
         """Train to the end, and say before every update, or what else takes as long, what comes next."""
-        schedule, rounds = self.schedule, self.schedule.rounds_at()
+        schedule = self.schedule
         if self.corpus is None:
             yield "the teacher plays"
             self._begin()
@@ -144,9 +145,10 @@ class Trainer:
                 yield "the world model is run"
                 assert self.corpus is not None
                 self.corpus = self._with_context(self.corpus)
-            if self.done in rounds:
-                yield f"the student plays, round {rounds[self.done] + 1} of {schedule.rounds}"
-                self._play(rounds[self.done])
+            if self.played < schedule.due(self.done):
+                yield f"the student plays, round {self.played + 1} of {schedule.rounds}"
+                self._play(self.played)
+                self.played += 1
             if self.done < schedule.world_updates:
                 yield "world model"
                 self._update("world", self.done / schedule.world_updates, self._world_loss)
@@ -165,8 +167,9 @@ class Trainer:
         for name, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 content |= {f"adam.{name}.{index}.{key}": tensor for key, tensor in state.items()}
+        record = {"done": self.done, "played": self.played, "metrics": self.metrics, "origin": self._origin()}
         content["generator"] = self.generator.get_state()
-        return tensors.pack(content, {"done": self.done, "metrics": self.metrics, "origin": self._origin()})
+        return tensors.pack(content, record)
 
     def load(self, content: bytes, source: str) -> bool:
         """Go on from what `save` gave; return False where that was of another run, size, schedule or seed.
@@ -187,7 +190,7 @@ class Trainer:
                 state.setdefault(int(index), {})[variable] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.generator.set_state(found["generator"])
-        self.done, self.metrics = record["done"], record["metrics"]
+        self.done, self.played, self.metrics = record["done"], record["played"], record["metrics"]
         return True
 
     def _origin(self) -> list[str]:
