@@ -159,6 +159,11 @@ class Network:
         """Whether nothing changes any more once an input has run through, so that calls begin from rest."""
         return all(population.rests for population in self.populations)
 
+    @property
+    def turns(self) -> int:
+        """In how many steps of a call a neuron may send: those that run on do in all, the others send a change once."""
+        return 1 if self.rests else self.steps
+
     def horizon(self, population: str) -> int:
         """Return in how many steps from now something can be under way to a population."""
         return 1 + max((part.delay for part in self.synapses if part.target == population), default=0)

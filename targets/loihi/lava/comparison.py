@@ -17,6 +17,9 @@ class LavaComparison:
         network: what both run.
         simulator: compiled or not, settled on inputs of 0.
 
+    Attributes:
+        last: messages (lanes, size) of the simulator's last step, by population.
+
     Raises:
         NmbrlError: if Lava is missing, fails, takes too long, or settles on other values.
     """
@@ -24,6 +27,7 @@ class LavaComparison:
     def __init__(self, network: Network, simulator: CompiledSimulator | Simulator) -> None:
         self.network = network
         self.time = 0
+        self.last: dict[str, Integers] = {}
         self._oracle = LavaOracle(network, network.steps)
         self._simulator = simulator
         if not network.rests:
@@ -57,6 +61,7 @@ class LavaComparison:
                 else:
                     ours = sent[name][0] if name in sent else np.zeros_like(expected[step])
                     self._require_equal(f"{name} sends", ours, expected[step], step)
+            self.last = sent
         self.time += steps
         return sum(expected.size for expected in theirs.values())
 
