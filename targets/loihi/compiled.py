@@ -59,7 +59,7 @@ class _Structure(ctypes.Structure):
 
 class _Population(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "threshold", "shift")),
+        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
         *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "first_wire", "wires")),
         *((f"parameter_{index}", c_void_p) for index in range(6)),
@@ -287,7 +287,7 @@ def _population(population: Population, **places: int) -> _Population:
     }
     vectors = [getattr(population, name) for name in population.parameters]
     if isinstance(population, Graded):
-        fields |= {"threshold": population.threshold, "shift": population.shift}
+        fields |= {"shift": population.shift}
     if isinstance(population, SigmaDelta):
         fields |= {"relu": population.relu}
     elif isinstance(population, Table):
