@@ -16,6 +16,7 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.sdn.models import AbstractSigmaDeltaModel
@@ -133,6 +134,11 @@ class PyRightShift(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """One step."""
         self.s_out.send(np.floor_divide(self.a_in.recv(), np.int32(2 ** int(self.proc_params["exponent"]))))
+
+
+def set_vector(variable: Var, values: np.ndarray) -> None:
+    """Give every neuron a number of its own in a variable that Lava's process has one number of."""
+    variable.shape, variable.init = values.shape, values
 
 
 def make_host(values: dict[str, Path], messages: dict[str, Path]) -> tuple[AbstractProcess, type]:

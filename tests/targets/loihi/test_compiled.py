@@ -2,6 +2,7 @@
 
 import platform
 
+import loihi_networks
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from nmbrl.targets.loihi.executor import open_simulator
 from nmbrl.targets.loihi.network import Input, Network, SigmaDelta, Synapses
 from nmbrl.targets.loihi.simulator import Simulator, WidthError
 
-from .networks import draw_network, draw_spiking_network, random_network, random_values
+from .networks import draw_network, random_network, random_values
 
 
 def assert_equal(network, ours, theirs, sent):
@@ -50,25 +51,15 @@ def variables(network):
             yield f"{population.name}/{variable}"
 
 
-def spiking_values(random, network, batch):
-    """New numbers for some of the inputs."""
-    high = {"in.u": 500, "in.b": network.limit("in.b"), "in.b/v": 2**23 - 1}
-    return {
-        place: random.integers(-most, most + 1, (batch, network.by_name[place.partition("/")[0]].size)).astype(np.int32)
-        for place, most in high.items()
-        if random.random() < 0.5
-    }
-
-
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), batches=st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches):
     """Lanes come and go while spikes are under way; the host sets potentials and biases."""
-    network = draw_spiking_network(seed)
+    network = loihi_networks.draw_network(seed)
     ours, theirs, random = CompiledSimulator(network), Simulator(network), np.random.default_rng(seed)
     for batch in batches:
         ours.resize(batch), theirs.resize(batch)
-        values, sent = spiking_values(random, network, batch), []
+        values, sent = loihi_networks.draw_values(random, network, batch), []
         for step in range(4):
             given = values if step == 0 else None
             sent.append((ours.step(given), theirs.step(given)))
@@ -85,9 +76,9 @@ def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 6))
 def test_a_lane_that_is_read_and_written_goes_on_elsewhere(seed, batch):
     """What planners do: the state of one lane, continued in many, in another simulator."""
-    network = draw_spiking_network(seed, largest=5)
+    network = loihi_networks.draw_network(seed, largest=5)
     first = CompiledSimulator(network)
-    first.run(spiking_values(np.random.default_rng(seed), network, 1), 9)
+    first.run(loihi_networks.draw_values(np.random.default_rng(seed), network, 1), 9)
     before = {place: first.read(place) for place in variables(network)}
     first.run(steps=9)
     for kind in (CompiledSimulator, Simulator):
@@ -103,13 +94,13 @@ def test_a_lane_that_is_read_and_written_goes_on_elsewhere(seed, batch):
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 5))
 def test_the_first_overflow_of_a_spiking_network_is_the_same(seed, batch):
-    network, caught = draw_spiking_network(seed, largest=6), []
+    network, caught = loihi_networks.draw_network(seed, largest=6), []
     for kind in (CompiledSimulator, Simulator):
         random = np.random.default_rng(seed)
         try:
             simulator = kind(network, batch, strict=True)
             for _ in range(4):
-                simulator.run(spiking_values(random, network, batch))
+                simulator.run(loihi_networks.draw_values(random, network, batch))
             caught.append(None)
         except WidthError as error:
             caught.append((str(error), error.population, error.variable, error.step, error.amount))

@@ -1,5 +1,6 @@
 import json
 
+import loihi_networks
 import numpy as np
 import pytest
 
@@ -8,7 +9,7 @@ from nmbrl.targets.loihi.network import LIF, Input, Network, SigmaDelta, Synapse
 from nmbrl.targets.loihi.simulator import Simulator
 from nmbrl.targets.loihi.storage import encode_network, read_network
 
-from .networks import draw_spiking_network, random_network, random_values
+from .networks import random_network, random_values
 
 
 def write(directory, network):
@@ -31,7 +32,7 @@ def test_a_network_comes_back_whole(tmp_path, seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_spiking_network_comes_back_whole(tmp_path, seed):
-    network = draw_spiking_network(seed)
+    network = loihi_networks.draw_network(seed)
     back = read_network(write(tmp_path, network))
     assert encode_network(back, "n") == encode_network(network, "n")
     assert [population.kind for population in back.populations] == [p.kind for p in network.populations]
@@ -51,7 +52,7 @@ def test_a_spiking_network_comes_back_whole(tmp_path, seed):
     ],
 )
 def test_a_changed_spiking_structure_is_one_clear_error(tmp_path, change, message):
-    path = write(tmp_path, draw_spiking_network(3))
+    path = write(tmp_path, loihi_networks.draw_network(3))
     structure = json.loads(path.read_text())
     change(structure)
     path.write_text(json.dumps(structure))
