@@ -64,7 +64,7 @@ class _Structure(ctypes.Structure):
 
 class _Population(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "threshold", "shift")),
+        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
         *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes")),
         *((name, c_int32) for name in ("first_wire", "wires")),
@@ -391,7 +391,7 @@ def _population(population: Population, **places: int) -> _Population:
     }
     vectors = [getattr(population, name) for name in population.parameters]
     if isinstance(population, Graded):
-        fields |= {"threshold": population.threshold, "shift": population.shift}
+        fields |= {"shift": population.shift}
     if isinstance(population, SigmaDelta):
         fields |= {"relu": population.relu}
     elif isinstance(population, Table):

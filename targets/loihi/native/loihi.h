@@ -23,7 +23,7 @@ typedef struct {
     int32_t state;   /* first state variable, among all numbers of a lane; a multiple of BLOCK */
     int32_t port;    /* first number of port 0, among all that arrives; likewise, port 1 follows */
     int32_t counter; /* first neuron, among the neurons without gaps */
-    int32_t threshold, shift, relu, exponent, operand_shift[2], segments;
+    int32_t shift, relu, exponent, operand_shift[2], segments;
     int32_t reset_interval, reset_offset; /* interval 0: none */
     int32_t cum_error;
     int32_t takes;   /* whether a leaky neuron has ever been given anything */

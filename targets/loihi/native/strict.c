@@ -69,7 +69,7 @@ void check_leaky(const population *p, const int32_t *state, const int32_t *arriv
 static int64_t check_graded(place at, const population *p, const int32_t *state, const int32_t *arriving)
 {
     int32_t size = padded(p->size);
-    const int32_t *const *bias = p->parameter;
+    const int32_t *const *bias = p->parameter + 1;
     int64_t next = 0;
     for (int port = 0; port < p->ports; port++) {
         next = check(at, p, next, arriving + port * size, NULL);
