@@ -42,6 +42,8 @@ BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE = 16, 5, 64, 32
 # where weights do not, and are read anew for each group.
 LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
+# Steps that a group of populations goes through before the next does.
+CHUNK = 16
 # A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
 TILE_SOURCES, TILE_TARGETS = 64, 16
 # `enum form`
@@ -83,10 +85,12 @@ class _Wire(_Structure):
 
 class _Network(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots", "period")),
-        *((name, c_int32) for name in ("matrices", "lanes", "scratch", "widest")),
+        *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
+        *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
+        *((name, c_int32) for name in ("scratch", "widest")),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
+        *((name, c_void_p) for name in ("order", "ends")),
     ]
 
 
@@ -124,8 +128,8 @@ class CompiledSimulator:
         # The first counts where the activity does.
         self._workers[0].counts = self.activity.messages
         self._numbers = np.zeros((1, native.numbers), np.int32)
-        self._stored = np.zeros((1, native.slots, native.ports), np.int32)
-        self._arrived = np.zeros((1, native.slots, native.populations), np.uint8)
+        self._stored = np.zeros((1, native.stored, native.ports), np.int32)
+        self._arrived = np.zeros((1, native.stored, native.populations), np.uint8)
         self.batch = 1
         self._point()
         if network.rests:
@@ -193,7 +197,7 @@ class CompiledSimulator:
                 continue
             size = found.numbers.stop - found.numbers.start
             kept.append(np.ascontiguousarray(np.broadcast_to(value, (len(value), self.batch, size)), np.int32))
-            given.append((found.population, found.numbers.start, size, kept[-1].ctypes.data))
+            given.append(_Given(found.population, found.numbers.start, size, kept[-1].ctypes.data))
             rows = len(value)
         host = (_Given * len(given))(*given) if given else None
         overflows = [_Overflow() if self.strict else None for _ in self._workers]
@@ -230,7 +234,7 @@ class CompiledSimulator:
         """Run `lanes` lanes from the `first` on."""
         own = self._workers[worker]
         if first and host is not None:
-            shifted = [(g.population, g.first, g.size, g.values + 4 * first * g.size) for g in host]
+            shifted = [_Given(g.population, g.first, g.size, g.values + 4 * first * g.size) for g in host]
             host = (_Given * hosts)(*shifted)
         self._native_run(
             self._layout.reference,
@@ -308,7 +312,11 @@ class _Layout:
             )
             for i, population in enumerate(populations)
         ]
-        slots = 2 + max((part.delay for part in network.synapses), default=0)
+        groups = find_groups(network)
+        self._order = np.array([self._index[name] for group in groups for name in group], np.int32)
+        self._ends = np.cumsum([len(group) for group in groups]).astype(np.int32)
+        stored, chunk = 1 + max((part.delay for part in network.synapses), default=0), _chunk(network, groups)
+        slots = stored + chunk
         widest = int(sizes.max()) + BLOCK
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
@@ -319,6 +327,11 @@ class _Layout:
             counters=int(counters[-1]),
             rests=network.rests,
             slots=slots,
+            stored=stored,
+            chunk=chunk,
+            groups=len(groups),
+            order=self._order.ctypes.data,
+            ends=self._ends.ctypes.data,
             period=network.steps,
             matrices=any(wire.tiles for wire in flat),
             lanes=self._lanes(flat),
@@ -328,7 +341,7 @@ class _Layout:
             wire=(_Wire * max(len(flat), 1))(*flat),
         )
         self.reference = ctypes.byref(self.native)
-        shared = widest * (1 + 2 * LANES_AT_ONCE) + _padded(len(populations)) + MOST_LANES * (widest + 64) // 2
+        shared = widest * (3 + 2 * LANES_AT_ONCE) + MOST_LANES * (widest + 64) // 2
         self.scratch = self.native.lanes * self.native.scratch + shared
 
     def _lanes(self, wires: list[_Wire]) -> int:
@@ -379,6 +392,41 @@ class _Layout:
             weights=_pairs(weights, size),
             **({"tiles": _tiles(weights, size)} if tiles else {}),
         )
+
+
+def _chunk(network: Network, groups: list[list[str]]) -> int:
+    """Return the steps that a group goes through at a time: many, unless most of what is under way is within one."""
+    numbers = [sum(p.size * p.ports for p in network.populations if p.name in group) for group in map(set, groups)]
+    return CHUNK if 2 * max(numbers) <= sum(numbers) else 1
+
+
+def find_groups(network: Network) -> list[list[str]]:
+    """Return the populations in groups that only send to themselves and to later groups (Tarjan 1972)."""
+    targets: dict[str, set[str]] = {population.name: set() for population in network.populations}
+    for part in network.synapses:
+        targets[part.source].add(part.target)
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = lowest[name] = len(index)
+        stack.append(name)
+        for target in sorted(targets[name]):
+            if target not in index:
+                visit(target)
+            if target in stack:
+                lowest[name] = min(lowest[name], lowest[target])
+        if lowest[name] == index[name]:
+            start = stack.index(name)
+            groups.append(stack[start:])
+            del stack[start:]
+
+    for name in targets:
+        if name not in index:
+            visit(name)
+    return groups[::-1]
 
 
 def _population(population: Population, **places: int) -> _Population:

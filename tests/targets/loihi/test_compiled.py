@@ -216,7 +216,7 @@ def test_a_lane_left_out_keeps_what_is_under_way():
     simulator = CompiledSimulator(network, 4)
     simulator.run({"in": np.array([[1], [2], [3], [4]], np.int32)}, steps=10)
     simulator.resize(1)
-    simulator.run(steps=simulator._layout.native.slots)
+    simulator.run(steps=simulator._layout.native.stored)
     simulator.resize(4)
     simulator.run(steps=64 - 10)
     np.testing.assert_array_equal(simulator.read("y")[:, 0], [2, 4, 6, 8])
