@@ -40,6 +40,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
 	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
+	$(BIN)/python benchmarks/loihi_simulator.py
+	$(BIN)/python benchmarks/loihi_decision.py examples/cartpole-swingup
+	$(BIN)/python benchmarks/loihi_equality.py --example examples/cartpole-swingup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
