@@ -341,7 +341,7 @@ class _Layout:
             wire=(_Wire * max(len(flat), 1))(*flat),
         )
         self.reference = ctypes.byref(self.native)
-        shared = widest * (3 + 2 * LANES_AT_ONCE) + MOST_LANES * (widest + 64) // 2
+        shared = 3 * widest + MOST_LANES * (widest + 64) // 2
         self.scratch = self.native.lanes * self.native.scratch + shared
 
     def _lanes(self, wires: list[_Wire]) -> int:

@@ -113,7 +113,7 @@ void open_matrices(void);
 void close_matrices(void);
 void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low, uint8_t *high);
 void multiply_lanes(
-    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high, int32_t *sums,
+    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes);
 
 /* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */

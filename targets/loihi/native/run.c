@@ -31,7 +31,6 @@ typedef struct {
     lane lane[LANES];
     int64_t lanes;
     int32_t *counts;            /* messages of the population, by neuron */
-    int32_t *matrix_sums;       /* two planes */
     uint8_t *low, *high;        /* messages as bytes, by lane */
     int planes;                 /* a bit for each LANES_AT_ONCE of them that are packed */
 } block;
@@ -199,7 +198,7 @@ static int deliver_matrix(const network *net, block *b, int64_t first, const wir
         }
     }
     b->planes |= 1 << (first / LANES_AT_ONCE);
-    multiply_lanes(w, size, planes, signs < 0, b->low + row, b->high + row, b->matrix_sums, to, (int)here);
+    multiply_lanes(w, size, planes, signs < 0, b->low + row, b->high + row, to, (int)here);
     return 1;
 }
 
@@ -360,8 +359,7 @@ void nmbrl_loihi_run(
     block b;
     b.counts = scratch + net->lanes * (int64_t)net->scratch;
     const int32_t *nothing = b.counts + net->widest;
-    b.matrix_sums = b.counts + 3 * net->widest;
-    b.low = (uint8_t *)(b.matrix_sums + 2 * LANES_AT_ONCE * net->widest);
+    b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
     if (net->matrices)
         open_matrices();
