@@ -1,4 +1,4 @@
-/* A Loihi network as the simulator sees it; targets/loihi/compiled.py has the same structures. */
+/* A Loihi network as the simulator sees it; targets/loihi/layout.py has the same structures. */
 #ifndef NMBRL_LOIHI_H
 #define NMBRL_LOIHI_H
 
