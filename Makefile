@@ -67,6 +67,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
 	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
+	$(BIN)/python benchmarks/loihi_simulator.py
+	$(BIN)/python benchmarks/loihi_decision.py examples/cartpole-swingup
+	$(BIN)/python benchmarks/loihi_equality.py --example examples/cartpole-swingup
 
 # The site opens from the disk: build/site/index.html. Its notice about a successor says nothing about this build.
 docs: $(STAMP)

@@ -1,4 +1,4 @@
-/* A Loihi network as the simulator sees it; targets/loihi/compiled.py has the same structures. */
+/* A Loihi network as the simulator sees it; targets/loihi/layout.py has the same structures. */
 #ifndef NMBRL_LOIHI_H
 #define NMBRL_LOIHI_H
 
@@ -56,7 +56,10 @@ typedef struct {
     int32_t ports;    /* numbers that arrive in a step, in blocks */
     int32_t counters; /* neurons without gaps */
     int32_t rests;    /* whether a population that nothing arrives at can be left alone */
-    int32_t slots;    /* steps that are under way at a time */
+    int32_t slots;    /* steps that are under way at a time: `chunk` and those of `stored` */
+    int32_t stored;   /* steps that are still under way when a call ends */
+    int32_t chunk;    /* steps that a group of populations goes through before the next group does */
+    int32_t groups;   /* of populations; what a group sends goes to itself and to later ones */
     int32_t period;   /* steps of a call */
     int32_t matrices; /* whether wires have tiles */
     int32_t lanes;    /* that go through a step together, at most LANES */
@@ -64,6 +67,8 @@ typedef struct {
     int32_t widest;   /* most neurons of a population, in blocks, and a block more */
     const population *population;
     const wire *wire;
+    const int32_t *order; /* populations, group by group */
+    const int32_t *ends;  /* of each group, in that order */
 } network;
 
 /* Rows of `widest` numbers of a lane's scratch memory. */
@@ -108,7 +113,7 @@ void open_matrices(void);
 void close_matrices(void);
 void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low, uint8_t *high);
 void multiply_lanes(
-    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high, int32_t *sums,
+    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes);
 
 /* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */
@@ -133,14 +138,14 @@ static inline int32_t decayed(int32_t x, int32_t decay)
 }
 
 /* Run `steps` steps in `lanes` lanes.
-   numbers: state variables (lanes, numbers); stored: what is under way (lanes, slots from now, ports), with anything in
-   it where `arrived` (lanes, slots from now, populations) is 0; scratch: zeros, `lanes` of the network and what they
+   numbers: state variables (lanes, numbers); stored: what is under way (lanes, steps from now, ports), with anything in
+   it where `arrived` (lanes, steps from now, populations) is 0; scratch: zeros, `lanes` of the network and what they
    share; host: what is given in each of the first `given_steps` steps, of `all_lanes` from the first of these on;
    counts: messages (period, counters); record: all messages (steps, lanes, counters), zeros before, or null; found:
    null, or where overflows are noted. */
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const given *host, int64_t hosts, int64_t given_steps, int64_t all_lanes,
+    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
     int64_t *counts, int32_t *record, overflow *found);
 
 #endif

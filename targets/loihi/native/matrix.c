@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define TILE 16
+#define COLUMNS 32 /* targets of two tiles */
 
 int nmbrl_loihi_has_matrices(void)
 {
@@ -47,54 +48,46 @@ static inline void fetch(const uint8_t *tile)
         __builtin_prefetch(tile + 64 * row);
 }
 
-/* Two by two tiles of sums: 32 lanes by 32 targets; of an odd last tile of targets, one column of them twice. */
+/* Sums of 32 lanes by 32 targets, in two by two tiles, whose weights are the columns `one` and `two`. */
 #define PRODUCT_OF(name, instruction)                                                                                  \
     static void name(                                                                                                  \
-        const uint8_t *tiles, const uint8_t *bytes, int32_t stride, int32_t depth, int32_t columns, int32_t *sums)     \
+        const uint8_t *one, const uint8_t *two, const uint8_t *bytes, int32_t depth, int32_t sums[LANES_AT_ONCE][COLUMNS])\
     {                                                                                                                  \
-        for (int32_t n = 0; n < columns; n += 2) {                                                                     \
-            int32_t other = n + 1 < columns ? n + 1 : n;                                                               \
-            _tile_zero(0);                                                                                             \
-            _tile_zero(1);                                                                                             \
-            _tile_zero(2);                                                                                             \
-            _tile_zero(3);                                                                                             \
-            const uint8_t *one = tiles + 1024 * (int64_t)n * depth, *two = tiles + 1024 * (int64_t)other * depth;      \
-            for (int32_t k = 0; k < depth; k++) {                                                                      \
-                fetch(one + 1024 * (k + 1));                                                                           \
-                fetch(two + 1024 * (k + 1));                                                                           \
-                _tile_loadd(4, bytes + 64 * k, stride);                                                                \
-                _tile_loadd(6, one + 1024 * k, 64);                                                                    \
-                instruction(0, 4, 6);                                                                                  \
-                _tile_loadd(5, bytes + 64 * k + TILE * (int64_t)stride, stride);                                       \
-                instruction(2, 5, 6);                                                                                  \
-                _tile_loadd(7, two + 1024 * k, 64);                                                                    \
-                instruction(1, 4, 7);                                                                                  \
-                instruction(3, 5, 7);                                                                                  \
-            }                                                                                                          \
-            _tile_stored(0, sums + TILE * n, 4 * TILE * columns);                                                      \
-            _tile_stored(1, sums + TILE * other, 4 * TILE * columns);                                                  \
-            _tile_stored(2, sums + TILE * (n + TILE * columns), 4 * TILE * columns);                                   \
-            _tile_stored(3, sums + TILE * (other + TILE * columns), 4 * TILE * columns);                               \
+        int64_t stride = 64 * depth;                                                                                   \
+        _tile_zero(0);                                                                                                 \
+        _tile_zero(1);                                                                                                 \
+        _tile_zero(2);                                                                                                 \
+        _tile_zero(3);                                                                                                 \
+        for (int32_t k = 0; k < depth; k++) {                                                                          \
+            fetch(one + 1024 * (k + 1));                                                                               \
+            fetch(two + 1024 * (k + 1));                                                                               \
+            _tile_loadd(4, bytes + 64 * k, stride);                                                                    \
+            _tile_loadd(6, one + 1024 * k, 64);                                                                        \
+            instruction(0, 4, 6);                                                                                      \
+            _tile_loadd(5, bytes + 64 * k + TILE * stride, stride);                                                    \
+            instruction(2, 5, 6);                                                                                      \
+            _tile_loadd(7, two + 1024 * k, 64);                                                                        \
+            instruction(1, 4, 7);                                                                                      \
+            instruction(3, 5, 7);                                                                                      \
         }                                                                                                              \
+        _tile_stored(0, sums[0], 4 * COLUMNS);                                                                         \
+        _tile_stored(1, sums[0] + TILE, 4 * COLUMNS);                                                                  \
+        _tile_stored(2, sums[TILE], 4 * COLUMNS);                                                                      \
+        _tile_stored(3, sums[TILE] + TILE, 4 * COLUMNS);                                                               \
     }
 
 PRODUCT_OF(signed_by_signed, _tile_dpbssd)
 PRODUCT_OF(signed_by_unsigned, _tile_dpbsud)
 PRODUCT_OF(unsigned_by_signed, _tile_dpbusd)
 PRODUCT_OF(unsigned_by_unsigned, _tile_dpbuud)
-typedef void kernel(const uint8_t *, const uint8_t *, int32_t, int32_t, int32_t, int32_t *);
+typedef void kernel(
+    const uint8_t *, const uint8_t *, const uint8_t *, int32_t, int32_t[LANES_AT_ONCE][COLUMNS]);
 
 /* Whether messages have a sign, weights have a sign. */
 static kernel *const kernels[2][2] = {
     {unsigned_by_unsigned, unsigned_by_signed},
     {signed_by_unsigned, signed_by_signed},
 };
-
-static void multiply(const wire *w, int are_signed, const uint8_t *bytes, int32_t depth, int32_t *sums)
-{
-    __asm__ volatile("" : : : "memory"); /* compilers overlook what loads of tiles read */
-    kernels[are_signed][w->form == SIGNED_BYTES](w->tiles, bytes, 64 * depth, depth, w->targets / TILE, sums);
-}
 
 void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low, uint8_t *high)
 {
@@ -110,26 +103,30 @@ void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low,
 }
 
 void multiply_lanes(
-    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high, int32_t *sums,
+    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes)
 {
-    int32_t depth = (sources + 63) / 64, *high_sums = sums + LANES_AT_ONCE * w->targets;
+    int32_t depth = (sources + 63) / 64, sums[2][LANES_AT_ONCE][COLUMNS];
+    kernel *first = kernels[planes == 1 && are_signed][w->form == SIGNED_BYTES];
+    kernel *second = kernels[1][w->form == SIGNED_BYTES];
     __m512i factor = _mm512_set1_epi32(w->factor);
     __m128i shift = _mm_cvtsi32_si128(w->right_shift);
-    multiply(w, planes == 1 && are_signed, low, depth, sums);
-    if (planes == 2)
-        multiply(w, 1, high, depth, high_sums);
-    for (int lane = 0; lane < lanes; lane++) {
-        if (!to[lane])
-            continue;
-        for (int32_t t = 0; t < w->targets; t += TILE) {
-            __m512i sum = _mm512_loadu_si512(sums + lane * w->targets + t);
-            if (planes == 2)
-                sum = _mm512_add_epi32(
-                    sum, _mm512_slli_epi32(_mm512_loadu_si512(high_sums + lane * w->targets + t), 8));
-            sum = _mm512_sra_epi32(_mm512_mullo_epi32(sum, factor), shift);
-            _mm512_storeu_si512(to[lane] + t, _mm512_add_epi32(_mm512_loadu_si512(to[lane] + t), sum));
-        }
+    for (int32_t t = 0; t < w->targets; t += COLUMNS) {
+        int32_t end = w->targets - t < COLUMNS ? TILE : COLUMNS; /* of an odd last column, two is the same again */
+        const uint8_t *one = w->tiles + 64 * (int64_t)t * depth, *two = one + 64 * (int64_t)(end - TILE) * depth;
+        __asm__ volatile("" : : : "memory"); /* compilers overlook what loads of tiles read */
+        first(one, two, low, depth, sums[0]);
+        if (planes == 2)
+            second(one, two, high, depth, sums[1]);
+        for (int lane = 0; lane < lanes; lane++)
+            for (int32_t i = 0; to[lane] && i < end; i += TILE) {
+                __m512i sum = _mm512_loadu_si512(sums[0][lane] + i);
+                if (planes == 2)
+                    sum = _mm512_add_epi32(sum, _mm512_slli_epi32(_mm512_loadu_si512(sums[1][lane] + i), 8));
+                sum = _mm512_sra_epi32(_mm512_mullo_epi32(sum, factor), shift);
+                int32_t *place = to[lane] + t + i;
+                _mm512_storeu_si512(place, _mm512_add_epi32(_mm512_loadu_si512(place), sum));
+            }
     }
 }
 
@@ -154,10 +151,10 @@ void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low,
 }
 
 void multiply_lanes(
-    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high, int32_t *sums,
+    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes)
 {
-    (void)w, (void)sources, (void)planes, (void)are_signed, (void)low, (void)high, (void)sums, (void)to, (void)lanes;
+    (void)w, (void)sources, (void)planes, (void)are_signed, (void)low, (void)high, (void)to, (void)lanes;
 }
 
 #endif

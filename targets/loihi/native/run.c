@@ -14,6 +14,7 @@ typedef struct {
     uint8_t *stored_arrived, *arrived;
     int32_t *under_way;
     int32_t *y, *messages, *pairs, *active, *sums;
+    const int32_t *nothing; /* zeros, for two ports */
     int32_t sends;  /* messages that are not 0 */
     int32_t bits;   /* all bits that differ from the sign in any message */
     int32_t signs;  /* negative where any message is */
@@ -30,10 +31,8 @@ typedef struct {
     lane lane[LANES];
     int64_t lanes;
     int32_t *counts;            /* messages of the population, by neuron */
-    int32_t *matrix_sums;       /* two planes */
     uint8_t *low, *high;        /* messages as bytes, by lane */
     int planes;                 /* a bit for each LANES_AT_ONCE of them that are packed */
-    uint8_t *told;              /* whether each population has to be updated */
 } block;
 
 static int32_t *under_way(const network *net, const lane *l, int64_t slot)
@@ -49,7 +48,7 @@ static uint8_t *arrived(const network *net, const lane *l, int64_t slot)
 /* Move what is under way between where it is stored, by steps from now, and scratch memory, which holds zeros elsewhere. */
 static void move_under_way(const network *net, const lane *l, int64_t now, int into_scratch)
 {
-    for (int64_t k = 0; k < net->slots; k++) {
+    for (int64_t k = 0; k < net->stored; k++) {
         int64_t slot = (now + k) % net->slots;
         uint8_t *stored_flag = l->stored_arrived + k * net->populations, *flag = arrived(net, l, slot);
         for (int64_t index = 0; index < net->populations; index++) {
@@ -199,7 +198,7 @@ static int deliver_matrix(const network *net, block *b, int64_t first, const wir
         }
     }
     b->planes |= 1 << (first / LANES_AT_ONCE);
-    multiply_lanes(w, size, planes, signs < 0, b->low + row, b->high + row, b->matrix_sums, to, (int)here);
+    multiply_lanes(w, size, planes, signs < 0, b->low + row, b->high + row, to, (int)here);
     return 1;
 }
 
@@ -228,7 +227,9 @@ static void update(const network *net, lane *l, int64_t time, int told, place at
 {
     const population *p = net->population + at.index;
     uint8_t *has_arrived = arrived(net, l, time % net->slots) + at.index;
-    int32_t *arriving = under_way(net, l, time % net->slots) + p->port, *state = l->numbers + p->state;
+    int32_t *slot = under_way(net, l, time % net->slots) + p->port, *state = l->numbers + p->state;
+    /* Zeros that all populations share are nearer than those of a slot. */
+    const int32_t *arriving = *has_arrived ? slot : l->nothing;
     l->sends = 0;
     if (!*has_arrived && !told)
         return;
@@ -238,7 +239,7 @@ static void update(const network *net, lane *l, int64_t time, int told, place at
     if (at.found)
         check_population(p, state, arriving, l->y, l->messages, at);
     if (*has_arrived)
-        memset(arriving, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
+        memset(slot, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
     *has_arrived = 0;
     survey(l, p->size);
 }
@@ -268,9 +269,11 @@ static void flush(int64_t *restrict counts, int32_t *restrict recent, int32_t si
 }
 
 static lane make_lane(
-    const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch)
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch,
+    const int32_t *nothing)
 {
-    lane made = {.numbers = numbers, .stored = stored, .stored_arrived = stored_arrived, .under_way = scratch};
+    lane made = {
+        .numbers = numbers, .stored = stored, .stored_arrived = stored_arrived, .under_way = scratch, .nothing = nothing};
     int32_t **rows[SCRATCH] = {&made.y, &made.messages, &made.pairs, &made.active, &made.sums};
     scratch += net->slots * net->ports;
     for (int row = 0; row < SCRATCH; row++, scratch += net->widest)
@@ -279,30 +282,42 @@ static lane make_lane(
     return made;
 }
 
-/* Take what the host gives in a step; say to which populations. */
-static void take(
-    const block *b, const given *host, int64_t hosts, int64_t step, int64_t first, int64_t all_lanes, uint8_t *told)
+/* What the host gives: `given_steps` rows of values for `all_lanes`, and the first lane of the block. */
+typedef struct {
+    const given *first;
+    int64_t count, steps, all_lanes, lane;
+} hosts;
+
+/* Take what the host gives a population in a step; return whether it gives anything. */
+static int take(const block *b, const hosts *host, int64_t step, int64_t index)
 {
-    for (const given *h = host; h < host + hosts; h++) {
-        const int32_t *values = h->values + (step * all_lanes + first) * h->size;
+    int taken = 0;
+    if (step >= host->steps)
+        return 0;
+    for (const given *h = host->first; h < host->first + host->count; h++) {
+        if (h->population != index)
+            continue;
+        const int32_t *values = h->values + (step * host->all_lanes + host->lane) * h->size;
         for (int64_t i = 0; i < b->lanes; i++)
             memcpy(b->lane[i].numbers + h->first, values + i * h->size, sizeof(int32_t) * (size_t)h->size);
-        told[h->population] = 1;
+        taken = 1;
     }
+    return taken;
 }
 
 /* Update a population in all lanes and deliver what it sends. */
 static void go_on(
-    const network *net, block *b, int64_t now, int told, place at, int64_t *counts, int32_t *record, int64_t *row)
+    const network *net, block *b, const hosts *host, int64_t now, place at, int64_t *counts, int32_t *record)
 {
     const population *p = net->population + at.index;
     const wire *wire = net->wire + p->first_wire, *end = wire + p->wires;
-    int any = 0;
+    int any = 0, told = take(b, host, at.step, at.index) || !net->rests || now == 0;
+    int64_t row = at.step * host->all_lanes + host->lane;
     for (int64_t i = 0; i < b->lanes; i++) {
         update(net, b->lane + i, now, told, at);
         if (!b->lane[i].sends)
             continue;
-        count_messages(p, b->lane + i, b->counts, record ? record + row[i] * net->counters : NULL);
+        count_messages(p, b->lane + i, b->counts, record ? record + (row + i) * net->counters : NULL);
         any = 1;
     }
     if (!any)
@@ -321,42 +336,47 @@ static void go_on(
     }
 }
 
+/* Go through some steps, group by group: what a group needs stays in the cache for as long. */
+static void go_through(
+    const network *net, block *b, const hosts *host, int64_t time, int64_t first, int64_t steps, int64_t *counts,
+    int32_t *record, overflow *found)
+{
+    for (int32_t group = 0, start = 0; group < net->groups; start = net->ends[group++])
+        for (int64_t step = first; step < first + steps; step++) {
+            int64_t now = time + step;
+            int64_t *counted = counts + now % net->period * net->counters;
+            for (int32_t i = start; i < net->ends[group]; i++)
+                go_on(net, b, host, now, (place){step, net->order[i], found}, counted, record);
+        }
+}
+
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const given *host, int64_t hosts, int64_t given_steps, int64_t all_lanes,
+    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
     int64_t *counts, int32_t *record, overflow *found)
 {
-    int64_t slots = net->slots, populations = net->populations, row[LANES];
-    int32_t *shared = scratch + net->lanes * (int64_t)net->scratch;
+    int64_t kept = net->stored, populations = net->populations;
     block b;
-    b.counts = shared;
-    b.told = (uint8_t *)(b.counts + net->widest);
-    b.matrix_sums = b.counts + net->widest + padded((int32_t)populations);
-    b.low = (uint8_t *)(b.matrix_sums + 2 * LANES_AT_ONCE * net->widest);
+    b.counts = scratch + net->lanes * (int64_t)net->scratch;
+    const int32_t *nothing = b.counts + net->widest;
+    b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
     if (net->matrices)
         open_matrices();
     for (int64_t first = 0; first < lanes; first += net->lanes) {
+        hosts given_here = {host, host_count, given_steps, all_lanes, first};
         b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < b.lanes; i++) {
             int64_t l = first + i;
             b.lane[i] = make_lane(
-                net, numbers + l * net->numbers, stored + l * slots * net->ports, arrived + l * slots * populations,
-                scratch + i * net->scratch);
+                net, numbers + l * net->numbers, stored + l * kept * net->ports, arrived + l * kept * populations,
+                scratch + i * net->scratch, nothing);
             move_under_way(net, b.lane + i, time, 1);
         }
-        for (int64_t step = 0; step < steps; step++) {
-            int64_t now = time + step;
-            memset(b.told, !net->rests || now == 0, (size_t)populations);
-            if (step < given_steps)
-                take(&b, host, hosts, step, first, all_lanes, b.told);
-            for (int64_t i = 0; i < b.lanes; i++)
-                row[i] = step * all_lanes + first + i;
-            for (int64_t index = 0; index < populations; index++)
-                go_on(
-                    net, &b, now, b.told[index], (place){step, index, found},
-                    counts + now % net->period * net->counters, record, row);
-        }
+        for (int64_t step = 0; step < steps; step += net->chunk)
+            go_through(
+                net, &b, &given_here, time, step, steps - step < net->chunk ? steps - step : net->chunk, counts, record,
+                found);
         for (int64_t i = 0; i < b.lanes; i++)
             move_under_way(net, b.lane + i, time + steps, 0);
     }

@@ -12,6 +12,7 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi import compiled
 from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
 from nmbrl.targets.loihi.executor import open_simulator
+from nmbrl.targets.loihi.layout import find_groups
 from nmbrl.targets.loihi.network import Input, Network, SigmaDelta, Synapses
 from nmbrl.targets.loihi.simulator import Simulator, WidthError
 
@@ -70,6 +71,23 @@ def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches)
             for population in network.populations:
                 np.testing.assert_array_equal(mine[population.name], expected[population.name], population.name)
     np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6))
+def test_groups_send_only_to_themselves_and_to_later_ones(seed):
+    network = loihi_networks.draw_network(seed, largest=2)
+    groups = find_groups(network)
+    place = {name: index for index, group in enumerate(groups) for name in group}
+    assert sorted(place) == sorted(population.name for population in network.populations)
+    assert all(place[part.source] <= place[part.target] for part in network.synapses)
+    # Any two populations of a group reach each other.
+    reached = {name: {name} for name in place}
+    for _ in place:
+        for part in network.synapses:
+            for sources in reached.values():
+                sources |= {part.target} if part.source in sources else set()
+    assert all(set(group) <= reached[name] for group in groups for name in group)
 
 
 @settings(max_examples=30)
@@ -216,7 +234,7 @@ def test_a_lane_left_out_keeps_what_is_under_way():
     simulator = CompiledSimulator(network, 4)
     simulator.run({"in": np.array([[1], [2], [3], [4]], np.int32)}, steps=10)
     simulator.resize(1)
-    simulator.run(steps=simulator._layout.native.slots)
+    simulator.run(steps=simulator._layout.native.stored)
     simulator.resize(4)
     simulator.run(steps=64 - 10)
     np.testing.assert_array_equal(simulator.read("y")[:, 0], [2, 4, 6, 8])

@@ -1,0 +1,346 @@
+"""A network as the C simulator sees it: the structures of ``native/loihi.h``, and where each variable lies."""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmbrl.targets.loihi.graded import Graded
+from nmbrl.targets.loihi.limits import Integers
+from nmbrl.targets.loihi.network import (
+    ARRIVING,
+    LIF,
+    Delta,
+    Input,
+    LavaSigmaDelta,
+    LIFReset,
+    Network,
+    Population,
+    ProdNeuron,
+    Product,
+    Sigma,
+    SigmaDelta,
+    Synapses,
+    Table,
+    TernaryLIF,
+)
+from nmbrl.targets.loihi.spiking import ALIGNMENT
+
+# As in native/loihi.h.
+BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE = 16, 5, 64, 32
+# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
+# where weights do not, and are read anew for each group.
+LANES, MANY_LANES = 16, 64
+CACHED_WEIGHT_BYTES = 1 << 19
+# Steps that a group of populations goes through before the next does.
+CHUNK = 16
+# A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
+TILE_SOURCES, TILE_TARGETS = 64, 16
+# `enum form`
+WORDS, SIGNED_BYTES, BYTES = range(3)
+# `enum kind`; a subclass that has a number of its own before its base.
+NATIVE = {
+    **{Input: 0, SigmaDelta: 1, Table: 2, Product: 3, LIF: 4},
+    **{LavaSigmaDelta: 7, Delta: 5, Sigma: 6, ProdNeuron: 8},
+}
+
+
+class _Structure(ctypes.Structure):
+    """A structure of native/loihi.h that keeps the arrays it points to."""
+
+    def __init__(self, **fields: object) -> None:
+        self.kept = [value for value in fields.values() if isinstance(value, np.ndarray)]
+        pointers = {name: v.ctypes.data for name, v in fields.items() if isinstance(v, np.ndarray)}
+        super().__init__(**{**fields, **pointers})
+
+
+class _Population(_Structure):
+    _fields_ = [
+        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
+        *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
+        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes")),
+        *((name, c_int32) for name in ("first_wire", "wires")),
+        *((f"parameter_{index}", c_void_p) for index in range(7)),
+        *((name, c_void_p) for name in ("values", "widths")),
+    ]
+
+
+class _Wire(_Structure):
+    _fields_ = [
+        *((name, c_int32) for name in ("targets", "port", "target", "delay", "factor", "right_shift", "diagonal")),
+        *((name, c_int32) for name in ("offset", "binary", "form")),
+        *((name, c_void_p) for name in ("weights", "tiles")),
+    ]
+
+
+class NativeNetwork(_Structure):
+    """``network``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
+        *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
+        *((name, c_int32) for name in ("scratch", "widest")),
+        ("population", POINTER(_Population)),
+        ("wire", POINTER(_Wire)),
+        *((name, c_void_p) for name in ("order", "ends")),
+    ]
+
+
+class Given(ctypes.Structure):
+    """``given``."""
+
+    _fields_ = [(name, c_int64) for name in ("population", "first", "size", "values")]
+
+
+class Overflow(ctypes.Structure):
+    """``overflow``."""
+
+    _fields_ = [(name, c_int64) for name in ("step", "population", "variable", "amount")]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a variable is: of the `population`-th, `numbers` of a lane, or of what is under way in a slot."""
+
+    population: int
+    numbers: slice
+    slot: int | None = None
+
+
+class Layout:
+    """A network as the structures of native/loihi.h.
+
+    Attributes:
+        native: the network.
+        reference: to it.
+        scratch: numbers of scratch memory.
+    """
+
+    def __init__(self, network: Network, matrices: bool) -> None:
+        self._matrices = matrices
+        populations = network.populations
+        self.network = network
+        self._index = {population.name: i for i, population in enumerate(populations)}
+        sizes = np.array([_padded(population.size) for population in populations])
+        states = _starts(sizes * [len(population.variables) for population in populations])
+        ports = _starts(sizes * [population.ports for population in populations])
+        counters = _starts([population.size for population in populations])
+        self._places = list(zip(states.tolist(), ports.tolist(), strict=True))
+        self._found: dict[tuple[str, str], Found] = {}
+        wires = [self._wires(population) for population in populations]
+        first = _starts([len(group) for group in wires])
+        flat = [wire for group in wires for wire in group]
+        made = [
+            _population(
+                population,
+                state=int(states[i]),
+                port=int(ports[i]),
+                counter=int(counters[i]),
+                first_wire=int(first[i]),
+                wires=len(wires[i]),
+            )
+            for i, population in enumerate(populations)
+        ]
+        groups = find_groups(network)
+        self._order = np.array([self._index[name] for group in groups for name in group], np.int32)
+        self._ends = np.cumsum([len(group) for group in groups]).astype(np.int32)
+        stored, chunk = 1 + max((part.delay for part in network.synapses), default=0), _chunk(network, groups)
+        slots = stored + chunk
+        widest = int(sizes.max()) + BLOCK
+        # ctypes copies structures into an array: what they point to is kept here.
+        self._kept = made, flat
+        self.native = NativeNetwork(
+            populations=len(populations),
+            numbers=_odd_blocks(int(states[-1])),
+            ports=int(ports[-1]),
+            counters=int(counters[-1]),
+            rests=network.rests,
+            slots=slots,
+            stored=stored,
+            chunk=chunk,
+            groups=len(groups),
+            order=self._order.ctypes.data,
+            ends=self._ends.ctypes.data,
+            period=network.steps,
+            matrices=any(wire.tiles for wire in flat),
+            lanes=self._lanes(flat),
+            scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
+            widest=widest,
+            population=(_Population * len(made))(*made),
+            wire=(_Wire * max(len(flat), 1))(*flat),
+        )
+        self.reference = ctypes.byref(self.native)
+        shared = 3 * widest + MOST_LANES * (widest + 64) // 2
+        self.scratch = self.native.lanes * self.native.scratch + shared
+
+    def _lanes(self, wires: list[_Wire]) -> int:
+        if any(wire.tiles for wire in wires):
+            return LANES_AT_ONCE
+        return LANES if sum(wire.kept[0].nbytes for wire in wires) <= CACHED_WEIGHT_BYTES else MANY_LANES
+
+    def find(self, place: str, variable: str) -> Found:
+        """Return where a variable is; see `Network.locate`."""
+        found = self._found.get((place, variable))
+        if found is None:
+            found = self._found[place, variable] = self._find(*self.network.locate(place, variable))
+        return found
+
+    def _find(self, name: str, variable: str) -> Found:
+        index = self._index[name]
+        population, (state, port) = self.network.populations[index], self._places[index]
+        if variable.startswith(ARRIVING):
+            return Found(index, slice(port, port + population.size), int(variable[len(ARRIVING) :] or 0))
+        start = state + population.variables.index(variable) * _padded(population.size)
+        return Found(index, slice(start, start + population.size))
+
+    def _wires(self, source: Population) -> list[_Wire]:
+        parts = [part for part in self.network.synapses if part.source == source.name]
+        return [self._wire(part, self._index[part.target]) for part in sorted(parts, key=lambda part: part.binary)]
+
+    def _wire(self, part: Synapses, index: int) -> _Wire:
+        target = self.network.populations[index]
+        offset, size = _diagonal(part.weights), _padded(target.size)
+        common = {
+            "port": self._places[index][1] + part.port * size,
+            "target": index,
+            "delay": part.delay,
+            "right_shift": max(-part.weight_exp, 0),
+            "binary": part.binary,
+        }
+        if offset is not None:
+            # Shifting a sum left is shifting its terms; the largest, -256 << 7, just fits 16 bits.
+            weights = (part.weights << max(part.weight_exp, 0)).sum(axis=1).astype(np.int16)
+            return _Wire(**common, targets=target.size, diagonal=True, offset=offset, weights=weights)
+        form, weights, factor = _compress(part.weights)
+        tiles = self._matrices and form != WORDS and min(weights.shape) >= TILE_TARGETS
+        return _Wire(
+            **common,
+            targets=size,
+            factor=factor << max(part.weight_exp, 0),
+            form=form,
+            weights=_pairs(weights, size),
+            **({"tiles": _tiles(weights, size)} if tiles else {}),
+        )
+
+
+def _chunk(network: Network, groups: list[list[str]]) -> int:
+    """Return the steps that a group goes through at a time: many, unless most of what is under way is within one."""
+    numbers = [sum(p.size * p.ports for p in network.populations if p.name in group) for group in map(set, groups)]
+    return CHUNK if 2 * max(numbers) <= sum(numbers) else 1
+
+
+def find_groups(network: Network) -> list[list[str]]:
+    """Return the populations in groups that only send to themselves and to later groups (Tarjan 1972)."""
+    targets: dict[str, set[str]] = {population.name: set() for population in network.populations}
+    for part in network.synapses:
+        targets[part.source].add(part.target)
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = lowest[name] = len(index)
+        stack.append(name)
+        for target in sorted(targets[name]):
+            if target not in index:
+                visit(target)
+            if target in stack:
+                lowest[name] = min(lowest[name], lowest[target])
+        if lowest[name] == index[name]:
+            start = stack.index(name)
+            groups.append(stack[start:])
+            del stack[start:]
+
+    for name in targets:
+        if name not in index:
+            visit(name)
+    return groups[::-1]
+
+
+def _population(population: Population, **places: int) -> _Population:
+    fields: dict[str, object] = {
+        "kind": next(number for kind, number in NATIVE.items() if isinstance(population, kind)),
+        "size": population.size,
+        "ports": population.ports,
+        "widths": np.array(list(population.widths.values()), np.int32),
+        **places,
+    }
+    vectors = [getattr(population, name) for name in population.parameters]
+    if isinstance(population, Graded):
+        fields |= {"shift": population.shift}
+    if isinstance(population, SigmaDelta):
+        fields |= {"relu": population.relu}
+    elif isinstance(population, Table):
+        fields |= {"exponent": population.exponent, "segments": len(population.values) - 1, "values": population.values}
+    elif isinstance(population, Product):
+        fields |= {name: getattr(population, name) for name in ("exponent", "shift_0", "shift_1")}
+    elif isinstance(population, LIF):
+        lowest = np.full(population.size, np.iinfo(np.int32).min, np.int32)
+        low = population.vth_lo << ALIGNMENT if isinstance(population, TernaryLIF) else lowest
+        zeros = np.zeros(population.size, np.int32)
+        vectors = [population.du + 1, *vectors[1:4], population.vth << ALIGNMENT, low, zeros]
+        if isinstance(population, LIFReset):
+            fields |= {name: getattr(population, name) for name in ("reset_interval", "reset_offset")}
+    elif isinstance(population, Delta):
+        fields |= {"shift": population.state_exp, "exponent": population.spike_exp + population.state_exp}
+        fields |= {"cum_error": population.cum_error}
+        fields |= {"relu": population.relu} if isinstance(population, LavaSigmaDelta) else {}
+    elif isinstance(population, ProdNeuron):
+        fields |= {"exponent": population.exponent}
+    filling = _padded(population.size) - population.size
+    fields |= {f"parameter_{i}": np.pad(vector, (0, filling)) for i, vector in enumerate(vectors)}
+    return _Population(**{k: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()})
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _odd_blocks(numbers: int) -> int:
+    """Return an odd number of blocks that has room: lanes that lie powers of 2 apart push each other out of caches."""
+    return (-(-numbers // BLOCK) | 1) * BLOCK
+
+
+def _starts(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.cumsum([0, *sizes])
+
+
+def _diagonal(weights: Integers) -> int | None:
+    """Return source minus target where that is the same for all weights that are not 0; None if it is not."""
+    targets, sources = np.nonzero(weights)
+    offsets = np.unique(sources - targets)
+    return int(offsets[0]) if len(offsets) == 1 else None
+
+
+def _compress(weights: Integers) -> tuple[int, np.ndarray, int]:
+    """Return the form in which weights take the fewest bytes, the weights in it, and by what to multiply them."""
+    bits = int(np.bitwise_or.reduce(np.abs(weights), axis=None))
+    shift = (bits & -bits).bit_length() - 1 if bits else 0
+    shifted = weights >> shift
+    low, high = int(shifted.min()), int(shifted.max())
+    if low >= -128 and high <= 127:
+        return SIGNED_BYTES, shifted.astype(np.int8), 1 << shift
+    if low >= 0 or high <= 0:
+        return BYTES, np.abs(shifted).astype(np.uint8), (1 if low >= 0 else -1) << shift
+    return WORDS, shifted.astype(np.int16), 1 << shift
+
+
+def _pairs(weights: np.ndarray, size: int) -> np.ndarray:
+    """Lay weights (targets, sources) out as (pairs of sources, `size` targets, 2), filled up with 0."""
+    targets, sources = weights.shape
+    filled = np.zeros((size, sources + sources % 2), weights.dtype)
+    filled[:targets, :sources] = weights
+    return np.ascontiguousarray(filled.reshape(size, -1, 2).transpose(1, 0, 2))
+
+
+def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
+    """Lay weights (targets, sources) out as (tiles of targets, tiles of sources, fours of sources, targets, 4)."""
+    targets, sources = weights.shape
+    depth = -(-sources // TILE_SOURCES)
+    filled = np.zeros((size, depth * TILE_SOURCES), weights.dtype)
+    filled[:targets, :sources] = weights
+    fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
+    return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))
