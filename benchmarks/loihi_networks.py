@@ -147,7 +147,8 @@ def _lava(random: np.random.Generator, name: str, largest: int) -> Population:
 
 
 def _graded(random: np.random.Generator, name: str, largest: int) -> Population:
-    size, threshold, kind = _size(random, largest), int(random.integers(0, 20)), random.choice(3)
+    size, kind = _size(random, largest), random.choice(3)
+    threshold = random.integers(0, 20, size).astype(np.int32)
 
     def bias() -> Integers:
         return random.integers(-200, 200, size).astype(np.int32)

@@ -8,7 +8,6 @@ from nmbrl.targets.files import write_text
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "loihi-figures.md"
-PARTS = ("equality",)
 
 
 def result_file(part: str) -> Path:
@@ -29,7 +28,7 @@ def write_page() -> None:
     """Write docs/loihi-figures.md from the results that there are."""
     lines = ["# Loihi: what was measured", "", "Made by the commands named below; the figures are in"]
     lines[-1] += " `benchmarks/results/loihi-*.json`."
-    sections = {"equality": _equality}
+    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision}
     for part, section in sections.items():
         if result_file(part).exists():
             lines += ["", *section(json.loads(result_file(part).read_text()))]
@@ -59,6 +58,72 @@ def _equality(results: dict[str, Any]) -> list[str]:
             "",
         ]
     return lines[:-1]
+
+
+def _simulator(results: dict[str, Any]) -> list[str]:
+    lines = ["## A time step", "", "`python benchmarks/loihi_simulator.py`", ""]
+    lines += [
+        "All-to-all layers in a row, each to itself too where recurrent; the share of neurons that send in a step. "
+        "Alone: many steps a call, median of calls. A lane: of 256, on one core and shared by two. Lava: the shortest "
+        "of some runs of 20 steps; both ended in the same integers. In brackets, times faster than Lava.",
+        "",
+    ]
+    head = ["neurons", "send", "Lava", "NumPy", "alone", "a lane, one core", "a lane, two cores", "of the peak"]
+    for kind, result in results.items():
+        lines += [f"### {'Sigma-delta' if kind == 'graded' else 'Leaky integrate-and-fire'}", ""]
+        lines += _table(head, [_case(case, result) for case in result["cases"]])
+        peaks, differences = result["peaks"], sum(case["differences"] for case in result["cases"])
+        matrices = f", {peaks['matrices'] / 1e9:,.0f} of bytes in matrices" if peaks["matrices"] else ""
+        lines += [
+            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: "
+            f"{peaks['vectors'] / 1e9:,.0f} of 16 bits in vectors{matrices}.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def _case(case: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    batch, lava = result["batch"], case["lava"]
+
+    def cell(seconds: float) -> str:
+        return f"{seconds * 1e6:.2f} µs ({lava / seconds:,.0f})"
+
+    lane = case[f"seconds_{batch}_1"] / batch
+    return [
+        case["size"],
+        f"{case['activity_1']:.1%} alone, {case[f'activity_{batch}']:.1%}",
+        f"{lava * 1e3:.2f} ms",
+        f"{case['numpy'] * 1e6:,.0f} µs",
+        cell(case["seconds_1_1"]),
+        cell(lane),
+        cell(case[f"seconds_{batch}_2"] / batch),
+        f"{_share_of_peak(case, result, lane):.0%}",
+    ]
+
+
+def _share_of_peak(case: dict[str, Any], result: dict[str, Any], seconds: float) -> float:
+    """Of a core: multiplications that messages need, graded ones by two bytes, over those that it could have done."""
+    bytes_a_message = 2 if case["kind"] == "graded" else 1
+    needed = case[f"operations_{result['batch']}"]
+    if result["peaks"]["matrices"]:
+        return needed * bytes_a_message / seconds / result["peaks"]["matrices"]
+    return needed / seconds / result["peaks"]["vectors"]
+
+
+def _decision(results: dict[str, Any]) -> list[str]:
+    lines = ["## A decision", "", "`python benchmarks/loihi_decision.py`", ""]
+    rows = [
+        [
+            result["model"],
+            f"{result['neurons']:,} neurons, {result['weights']:,} weights, {result['steps']} steps",
+            f"{result['median_ms']:.1f} ms",
+            f"{result['most_ms']:.1f} ms",
+        ]
+        for result in results["models"]
+    ]
+    search = ", ".join(f"{value} {name}" for name, value in results["search"].items())
+    lines += [f"CEM ({search}), belief update included, one lane.", ""]
+    return [*lines, *_table(["world model", "to imagine a decision", "median", "longest"], rows)][:-1]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

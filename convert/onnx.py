@@ -16,7 +16,7 @@ from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Interface
 from nmbrl.targets.onnx import OnnxExecutor
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -58,6 +58,7 @@ def convert(run: "Run", out: Path, progress: Callable[[str], None] = lambda mess
         provenance=make_provenance(run, PACKAGES, {"opset": OPSET}),
         measured={
             "macs": dict(run.model.macs),
+            "layers": layer_macs(run.model),
             "bytes": {function: len(content) for function, content in models.items()},
             "errors": errors,
         },

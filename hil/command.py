@@ -15,7 +15,7 @@ from nmbrl.hil.faults import parse_faults
 from nmbrl.hil.interactive import check_terminal, drive
 from nmbrl.hil.session import EMULATED, build, connect, find_emulated, read_c_bundle, run_on_board
 from nmbrl.hil.summary import summarise
-from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.command import repeat_command, reports_errors
 from nmbrl.runtime.perturbation import parse_perturbation
 from nmbrl.runtime.planners import PlannerOptions, make_options
 from nmbrl.runtime.progress import episode_progress
@@ -111,6 +111,7 @@ def main(
         return
     with episode_progress(2 * episodes) as progress:
         result = run_on_board(bundle, board, setting, port, baud, not uart, profile, progress)
+    result.command = repeat_command()
     click.echo(summarise(result))
     if json_file is not None:
         write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nmbrl.hil.board import Board, board_names, find_board
-from nmbrl.hil.build import build_firmware
+from nmbrl.hil.build import build_firmware, firmware_sizes
 from nmbrl.hil.client import Client
 from nmbrl.hil.counting import CodeCounter, count_functions
 from nmbrl.hil.evaluation import BoardEvaluation, Setting, evaluate_board
@@ -63,6 +63,9 @@ def run_on_board(
             if emulated is not None:
                 result.functions = count_functions(bundle, client)
         result.code = counter.read() if counter else None
+    result.provenance = bundle.provenance.labels()
+    if emulated is not None:
+        result.firmware = firmware_sizes(build(emulated, path, setting, semihosting))
     return result
 
 

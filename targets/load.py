@@ -57,7 +57,10 @@ def _load_bundle(path: Path, options: dict[str, Any]) -> Executor:
     unknown = unknown_options(open_executor, 2, options)
     if unknown:
         raise NmbrlError(f"--{unknown[0]} is no option of target {bundle.target}")
-    return open_executor(path, bundle, **options)
+    executor = open_executor(path, bundle, **options)
+    executor.provenance = bundle.provenance.labels()
+    executor.layers = bundle.measured.get("layers", {})
+    return executor
 
 
 def _find_opener(name: str, path: Path) -> Callable[..., Executor]:

@@ -124,9 +124,9 @@ def costs_page() -> str:
 
 
 def _time(value: float | Sequence[tuple[float, float]]) -> str:
-    """Nanoseconds, or those of the barrier by the number of tiles."""
+    """Nanoseconds, a dash where a model has none, or those of the barrier by the number of tiles."""
     if isinstance(value, float):
-        return f"{_digits(value * 1e9)}\u00a0ns"
+        return "–" if value == 0 else f"{_digits(value * 1e9)}\u00a0ns"
     return ", ".join(f"{_digits(wait * 1e9)}\u00a0ns over {tiles}" for tiles, wait in value)
 
 

@@ -41,6 +41,8 @@ class LearnerConfig(Settings):
         width: size of every hidden layer.
         batch_size: sequences in a world-model update.
         sequence_length: decisions in a sequence.
+        rewarded_share: share of the sequences that is drawn in proportion to the rewards above zero in them; where
+            those are rare, neither model nor policy would else see enough of what earns them.
         starts: imagined trajectories in an actor-critic update.
         horizon: decisions in an imagined trajectory.
         discount: discount factor of one decision.
@@ -66,6 +68,7 @@ class LearnerConfig(Settings):
     width: int = Field(default=64, ge=1)
     batch_size: int = Field(default=48, ge=1)
     sequence_length: int = Field(default=10, ge=1)
+    rewarded_share: float = Field(default=0.0, ge=0, le=1)
     starts: int = Field(default=96, ge=1)
     horizon: int = Field(default=16, ge=1)
     discount: float = Field(default=0.97, gt=0, lt=1)

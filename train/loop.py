@@ -140,7 +140,8 @@ class Training:
         due = config.warmup_updates + int(config.updates_per_decision * counters.decisions)
         while counters.updates < due:
             random = stream(config.seed, BATCHES, counters.updates)
-            batch = self._replay.sample(random, config.learner.batch_size, config.learner.sequence_length)
+            learner = config.learner
+            batch = self._replay.sample(random, learner.batch_size, learner.sequence_length, learner.rewarded_share)
             self._means.add(self._learner.update(batch))
             counters.updates += 1
             self._show(phase, returns)

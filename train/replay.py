@@ -70,6 +70,12 @@ class Stretch:
         """Return how many sequences of `length` decisions begin in here; after a terminal state they are padded."""
         return self.length if self.ended else max(0, self.length - length + 1)
 
+    def rewards(self, length: int) -> np.ndarray:
+        """Return the sum of the rewards above zero in each of the sequences that `windows` counts."""
+        starts = np.arange(self.windows(length))
+        before = np.concatenate([[0.0], np.cumsum(np.maximum(self._r[: self.length], 0), dtype=np.float64)])
+        return before[np.minimum(starts + length, self.length)] - before[starts]
+
     def read(self, start: int, batch: Batch, row: int) -> None:
         """Copy the sequence that begins at `start` to a row of a zeroed batch, repeating the terminal observation."""
         length = batch["a"].shape[1]
@@ -104,6 +110,7 @@ class Replay:
         self._open: list[Stretch] = []
         self._decisions = 0
         self._counts: dict[int, np.ndarray] = {}
+        self._rewards: dict[int, np.ndarray] = {}
 
     @property
     def decisions(self) -> int:
@@ -129,14 +136,17 @@ class Replay:
         while self._decisions > self.capacity and len(self.closed) > 1:
             self._decisions -= self.closed.pop(0).length
         self._counts.clear()
+        self._rewards.clear()
 
-    def sample(self, random: np.random.Generator, size: int, length: int) -> Batch:
+    def sample(self, random: np.random.Generator, size: int, length: int, rewarded_share: float = 0.0) -> Batch:
         """Draw sequences uniformly from all that are `length` decisions long or end in a terminal state.
 
         Args:
             random: source of the draw.
             size: sequences.
             length: decisions in each.
+            rewarded_share: share of the sequences that is drawn in proportion to the rewards above zero that they hold,
+                if any do.
 
         Returns:
             ``o (size, length + 1, O)``, ``a (size, length, A)``, ``r (size, length)`` and ``c (size, length)``; ``c``
@@ -159,11 +169,21 @@ class Replay:
             "c": np.zeros((size, length), np.float32),
         }
         draws = random.integers(bounds[-1], size=size)
+        earned = np.cumsum(self._window_rewards(length)) if rewarded_share else draws[:0]
+        if len(earned) and earned[-1] > 0:
+            count = round(rewarded_share * size)
+            draws[:count] = np.searchsorted(earned, earned[-1] * random.random(count), side="right")
         chosen = np.searchsorted(bounds, draws, side="right")
         for row, (index, draw) in enumerate(zip(chosen.tolist(), draws.tolist(), strict=True)):
             stretches, offset = (self.closed, index) if index < len(closed) else (self._open, index - len(closed))
             stretches[offset].read(draw - int(bounds[index - 1] if index else 0), batch, row)
         return batch
+
+    def _window_rewards(self, length: int) -> np.ndarray:
+        """What `Stretch.rewards` gives, of all stretches one after the other."""
+        if length not in self._rewards:
+            self._rewards[length] = np.concatenate([np.zeros(0), *(s.rewards(length) for s in self.closed)])
+        return np.concatenate([self._rewards[length], *(s.rewards(length) for s in self._open)])
 
     def calibration(self, episodes: int) -> Batch:
         """Return the newest long stretches from an episode's start, cut to equal length and stacked.

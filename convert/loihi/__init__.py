@@ -21,7 +21,7 @@ from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import place
 from nmbrl.targets.loihi.storage import encode_network
 from nmbrl.targets.plugins import unknown_options
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -121,6 +121,7 @@ def convert_sigma_delta(
         provenance=make_provenance(run, PACKAGES, options),
         measured={
             "macs": dict(run.model.macs),
+            "layers": layer_macs(run.model),
             "bytes": synaptic_bytes(placement),
             "errors": errors,
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},

@@ -31,21 +31,32 @@ class Graded(Population):
     """What these kinds share.
 
     Attributes:
-        threshold: changes of the activation smaller than this are not sent (in units of the activation).
+        threshold: changes of a neuron's activation smaller than this are not sent (in units of the activation); one
+            number a neuron, or one for all of them.
         message_bits: width of a message, signed.
     """
 
     variables: ClassVar[tuple[str, ...]] = ("accumulator 0", "sent")
     readout: ClassVar[str] = "sent"
+    parameters: ClassVar[tuple[str, ...]] = ("threshold",)
     rests: ClassVar[bool] = True
 
-    threshold: int = 0
+    threshold: Integers | int = 0
     message_bits: int = 16
 
     def __post_init__(self) -> None:
+        thresholds = np.asarray(self.threshold)
+        if thresholds.ndim == 0:
+            object.__setattr__(self, "threshold", np.full(self.size, thresholds, np.int32))
         super().__post_init__()
-        require(self.threshold >= 0, f"{self.name}: threshold {self.threshold} is negative")
+        require(bool((self.thresholds >= 0).all()), f"{self.name}: a threshold is negative")
         require(2 <= self.message_bits <= MAX_MESSAGE_BITS, f"{self.name}: message_bits {self.message_bits}")
+
+    @property
+    def thresholds(self) -> Integers:
+        """`threshold` of each neuron."""
+        assert isinstance(self.threshold, np.ndarray)
+        return self.threshold
 
     @property
     def shift(self) -> int:
@@ -70,10 +81,8 @@ class Graded(Population):
         y, sent = self._activate(state, check), state["sent"]
         check("activation", y)
         change = y - (sent << self.shift)
-        # Without a threshold the shift may be taken first, and the difference cannot overflow.
-        messages = np.where(np.abs(change) < self.threshold, 0, change) >> self.shift
-        if not self.threshold:
-            messages = (y >> self.shift) - sent
+        # The same as change >> shift, but this difference cannot overflow.
+        messages = np.where(np.abs(change) < self.thresholds, 0, (y >> self.shift) - sent)
         check("message", messages)
         sent += messages
         return messages
@@ -116,7 +125,7 @@ class SigmaDelta(Graded):
     """``y = sigma + bias``, and no less than 0 where `relu` (Lava's SigmaDelta, without its drift)."""
 
     kind: ClassVar[str] = "sigma_delta"
-    parameters: ClassVar[tuple[str, ...]] = ("bias",)
+    parameters: ClassVar[tuple[str, ...]] = ("threshold", "bias")
 
     bias: Integers = field(kw_only=True)
     state_exp: int = field(kw_only=True)
@@ -149,7 +158,7 @@ class Table(Graded):
     """
 
     kind: ClassVar[str] = "table"
-    parameters: ClassVar[tuple[str, ...]] = ("bias",)
+    parameters: ClassVar[tuple[str, ...]] = ("threshold", "bias")
 
     bias: Integers = field(kw_only=True)
     values: Integers = field(kw_only=True)
@@ -191,7 +200,7 @@ class Product(Graded):
     kind: ClassVar[str] = "product"
     ports: ClassVar[int] = 2
     variables: ClassVar[tuple[str, ...]] = ("accumulator 0", "accumulator 1", "sent")
-    parameters: ClassVar[tuple[str, ...]] = ("bias_0", "bias_1")
+    parameters: ClassVar[tuple[str, ...]] = ("threshold", "bias_0", "bias_1")
 
     bias_0: Integers = field(kw_only=True)
     bias_1: Integers = field(kw_only=True)

@@ -104,6 +104,15 @@ class Simulator:
         for step in range(self.network.steps if steps is None else steps):
             self.step(values if step == 0 else None)
 
+    def play(self, values: dict[str, Integers]) -> None:
+        """Run a step for each row of values.
+
+        Args:
+            values: what the host gives before each step, (steps, batch, size) by place; nothing that is under way.
+        """
+        for step in range(len(next(iter(values.values())))):
+            self.step({place: rows[step] for place, rows in values.items()})
+
     def step(self, values: dict[str, Integers] | None = None) -> dict[str, Integers]:
         """Run one step.
 

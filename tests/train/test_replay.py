@@ -60,6 +60,38 @@ def test_every_sequence_is_as_likely():
     assert np.abs(counts - 10_000).max() < 4 * np.sqrt(10_000)
 
 
+def test_a_share_of_the_sequences_is_drawn_by_reward():
+    target = Replay(2, 1, 10**6)
+    rewards = [0, 0, 0, 1, -9, 0, 0], [0, 0, 0, 0, 0], [3, 0, 0, 2]
+    for number, episode in enumerate(rewards):
+        stretch = target.begin(np.array([number, 0], np.float32), first=True)
+        for step, reward in enumerate(episode, start=1):
+            ended = number == 2 and step == 4
+            stretch.append(np.zeros(1, np.float32), reward, ended, np.array([number, step], np.float32))
+        if number < 2:
+            target.close(stretch)
+    size = 80_000
+    batch = target.sample(np.random.default_rng(0), size, 3, rewarded_share=0.75)
+    starts, counts = np.unique(batch["o"][:60_000, 0], axis=0, return_counts=True)
+    # Of three decisions each, those that hold the 1; then the 3, the 2, the 2 and the 2, the last two padded.
+    assert starts.tolist() == [[0, 1], [0, 2], [0, 3], [2, 0], [2, 1], [2, 2], [2, 3]]
+    expected = 60_000 * np.array([1, 1, 1, 3, 2, 2, 2]) / 12
+    assert (np.abs(counts - expected) < 4 * np.sqrt(expected)).all()
+    plain = target.sample(np.random.default_rng(0), size, 3)
+    for name, array in batch.items():
+        np.testing.assert_array_equal(array[60_000:], plain[name][60_000:])
+
+
+@pytest.mark.parametrize("reward", [0.0, -1.0])
+def test_without_any_reward_all_sequences_are_as_likely(reward):
+    target = Replay(2, 1, 10**6)
+    stretch = target.begin(np.zeros(2, np.float32), first=True)
+    for step in range(9):
+        stretch.append(np.zeros(1, np.float32), reward, False, np.array([0, step + 1], np.float32))
+    drawn = target.sample(np.random.default_rng(0), 50, 3, rewarded_share=1.0)
+    np.testing.assert_array_equal(drawn["o"], target.sample(np.random.default_rng(0), 50, 3)["o"])
+
+
 @given(EPISODES)
 def test_a_chunk_gives_back_what_was_packed(episodes):
     target = Replay(2, 1, 10**6)

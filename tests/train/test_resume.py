@@ -116,6 +116,20 @@ def test_more_frames_continue_a_finished_training(unbroken, tmp_path):
     assert outcome(tmp_path / "run")["weights"] == unbroken["weights"]
 
 
+def test_sequences_drawn_by_reward_continue_exactly(tmp_path):
+    # With this seed the pole begins near the top in three of the episodes.
+    settings = {"env": "dm_control/pendulum-swingup-v0", "seed": 11, "longest_episode": 5}
+    settings["learner"] = tiny().learner.model_dump() | {"rewarded_share": 0.5}
+    train(tiny(**settings), tmp_path / "unbroken")
+    for frames in (50, 90, 120):
+        train(tiny(frames=frames, **settings), tmp_path / "broken")
+    weights = outcome(tmp_path / "unbroken")["weights"]
+    assert outcome(tmp_path / "broken")["weights"] == weights
+    settings["learner"]["rewarded_share"] = 0.0
+    train(tiny(**settings), tmp_path / "uniform")
+    assert outcome(tmp_path / "uniform")["weights"] != weights
+
+
 def test_a_finished_training_is_left_as_it_is(tmp_path):
     train(tiny(frames=60), tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}

@@ -33,6 +33,7 @@ from lava.utils.weightutils import SignMode
 from scipy.sparse import csr_matrix
 
 from nmbrl.targets.loihi import network as ours
+from nmbrl.targets.loihi.graded import Graded
 from nmbrl.targets.loihi.network import Input, Network, Population, Product, Synapses, Table
 from nmbrl.targets.loihi.storage import read_network
 
@@ -86,7 +87,7 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
     """Return a population's ports for what arrives, and where its messages come out."""
     shape = (population.size,)
     if isinstance(population, Input):
-        delta = Delta(shape=shape, vth=population.threshold)
+        delta = _threshold(Delta(shape=shape, vth=0), population)
         return [delta.a_in], delta.s_out
     if isinstance(population, Product):
         sigmas = [Sigma(shape=shape), Sigma(shape=shape)]
@@ -94,7 +95,7 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
             sigma.sigma.init = bias
         # ProdNeuron sends where |v| > vth: below 0, always.
         product = ProdNeuron(shape=shape, vth=-1, exp=population.exponent)
-        delta = Delta(shape=shape, vth=population.threshold)
+        delta = _threshold(Delta(shape=shape, vth=0), population)
         shifts = (population.shift_0, population.shift_1)
         for sigma, shift, factor in zip(sigmas, shifts, (product.a_in1, product.a_in2), strict=True):
             _shifted(sigma.s_out, shift, shape).connect(factor)
@@ -106,7 +107,7 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
             bias=population.bias,
             values=population.values,
             exponent=population.exponent,
-            vth=population.threshold,
+            vth=population.thresholds,
         )
         return [neuron.a_in], neuron.s_out
     if isinstance(population, ours.Sigma):
@@ -122,10 +123,15 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
     # Where nothing is shifted away, Lava's own rule forgets nothing either.
     process = models.DriftFreeSigmaDelta if population.state_exp else SigmaDelta
     mode = ActivationMode.RELU if population.relu else ActivationMode.UNIT
-    neuron = process(shape=shape, vth=0, act_mode=mode, state_exp=population.state_exp)
-    # The process multiplies both by powers of two; here they are at the state's own precision.
-    neuron.vth.init, neuron.bias.init = population.threshold, population.bias
+    neuron = _threshold(process(shape=shape, vth=0, act_mode=mode, state_exp=population.state_exp), population)
+    neuron.bias.init = population.bias
     return [neuron.a_in], neuron.s_out
+
+
+def _threshold(process: AbstractProcess, population: Graded) -> AbstractProcess:
+    """Give each neuron its threshold; Lava's processes take one for all, multiplied by a power of two."""
+    models.set_vector(process.vth, population.thresholds)
+    return process
 
 
 def _build_delta(population: ours.Delta) -> tuple[list[InPort], OutPort]:

@@ -62,10 +62,10 @@ class Lookup(AbstractProcess):
         bias: (size,).
         values: entries of the table.
         exponent: segments are 2^exponent units long.
-        vth: smallest change that is sent.
+        vth: smallest change that each neuron sends, (size,).
     """
 
-    def __init__(self, *, shape: tuple, bias: np.ndarray, values: np.ndarray, exponent: int, vth: int) -> None:
+    def __init__(self, *, shape: tuple, bias: np.ndarray, values: np.ndarray, exponent: int, vth: np.ndarray) -> None:
         super().__init__(shape=shape, bias=bias, values=values, exponent=exponent, vth=vth)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
@@ -85,7 +85,7 @@ class PyLookup(PyLoihiProcessModel):
         self.potential = [int(bias) for bias in proc_params["bias"]]
         self.sent = [0] * len(self.potential)
         self.values = [int(value) for value in proc_params["values"]]
-        self.exponent, self.vth = int(proc_params["exponent"]), int(proc_params["vth"])
+        self.exponent, self.vth = int(proc_params["exponent"]), [int(vth) for vth in proc_params["vth"]]
 
     def run_spk(self) -> None:
         """One step."""
@@ -94,7 +94,7 @@ class PyLookup(PyLoihiProcessModel):
         for neuron, current in enumerate(arrived):
             self.potential[neuron] += int(current)
             change = self.look_up(self.potential[neuron]) - self.sent[neuron]
-            if abs(change) >= self.vth:
+            if abs(change) >= self.vth[neuron]:
                 message[neuron] = change
                 self.sent[neuron] += change
         self.s_out.send(message)

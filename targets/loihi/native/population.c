@@ -5,7 +5,7 @@
 static void activate(const population *p, const int32_t *restrict state, int32_t *restrict y)
 {
     int32_t size = padded(p->size);
-    const int32_t *a = state, *b = state + size, *bias = p->parameter[0];
+    const int32_t *a = state, *b = state + size, *bias = p->parameter[1];
     switch (p->kind) {
     case INPUT:
         for (int32_t i = 0; i < size; i++)
@@ -32,7 +32,7 @@ static void activate(const population *p, const int32_t *restrict state, int32_t
         break;
     }
     case PRODUCT: {
-        const int32_t *other = p->parameter[1];
+        const int32_t *other = p->parameter[2];
         int32_t first = p->operand_shift[0], second = p->operand_shift[1], exponent = p->exponent;
         for (int32_t i = 0; i < size; i++)
             y[i] = (((a[i] + bias[i]) >> first) * ((b[i] + other[i]) >> second)) >> exponent;
@@ -41,21 +41,15 @@ static void activate(const population *p, const int32_t *restrict state, int32_t
     }
 }
 
-/* The rule without drift. */
+/* The rule without drift; what is sent is the difference behind the shift, where it cannot overflow. */
 static void send(const population *p, const int32_t *restrict y, int32_t *restrict sent, int32_t *restrict messages)
 {
-    int32_t shift = p->shift, threshold = p->threshold;
-    if (!threshold) {
-        for (int32_t i = 0; i < p->size; i++) {
-            messages[i] = (y[i] >> shift) - sent[i];
-            sent[i] += messages[i];
-        }
-        return;
-    }
+    int32_t shift = p->shift;
+    const int32_t *threshold = p->parameter[0];
     for (int32_t i = 0; i < p->size; i++) {
-        int32_t change = y[i] - (sent[i] << shift);
+        int32_t change = y[i] - (sent[i] << shift), message = (y[i] >> shift) - sent[i];
         int32_t size = change < 0 ? -change : change;
-        messages[i] = size < threshold ? 0 : change >> shift;
+        messages[i] = size < threshold[i] ? 0 : message;
         sent[i] += messages[i];
     }
 }
@@ -69,14 +63,15 @@ static void graded(const population *p, int32_t *restrict state, const int32_t *
     send(p, y, state + numbers, messages);
 }
 
-/* Parameters: du + 1, dv, bias_mant, bias_exp, thresholds in units of v, the lower one INT32_MIN where there is none. */
+/* Parameters: du + 1, dv, bias_mant, bias_exp, thresholds in units of v, the lower one INT32_MIN where there is none; zeros,
+   which stand in for what was never given, as memory is what many lanes wait for. */
 static void leaky(
     const population *p, int32_t *restrict state, const int32_t *restrict arriving, int64_t time,
     int32_t *restrict messages)
 {
     int32_t size = padded(p->size), half = 1 << 23;
     int32_t *u = state, *v = state + size;
-    const int32_t *given = state + 2 * size, *du = p->parameter[0], *dv = p->parameter[1], *mantissa = p->parameter[2];
+    const int32_t *given = p->takes ? state + 2 * size : p->parameter[6], *du = p->parameter[0], *dv = p->parameter[1], *mantissa = p->parameter[2];
     const int32_t *exponent = p->parameter[3], *high = p->parameter[4], *low = p->parameter[5];
     if (p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0)
         for (int32_t i = 0; i < 2 * size; i++)

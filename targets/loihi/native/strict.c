@@ -56,7 +56,7 @@ void check_leaky(const population *p, const int32_t *state, const int32_t *arriv
     int reset = p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0;
     for (int32_t i = 0; i < p->size; i++) {
         int32_t u = reset ? 0 : state[i], v = reset ? 0 : state[size + i];
-        int32_t mantissa = p->parameter[2][i] + state[2 * size + i];
+        int32_t mantissa = p->parameter[2][i] + (p->takes ? state[2 * size + i] : 0);
         int32_t current = decayed(u, p->parameter[0][i]) + (arriving[i] << 6);
         int32_t wrapped = current > half ? current - 2 * half : current <= -half ? current + 2 * half : current;
         int32_t driven = wrapped + (mantissa << p->parameter[3][i]);
@@ -69,7 +69,7 @@ void check_leaky(const population *p, const int32_t *state, const int32_t *arriv
 static int64_t check_graded(place at, const population *p, const int32_t *state, const int32_t *arriving)
 {
     int32_t size = padded(p->size);
-    const int32_t *const *bias = p->parameter;
+    const int32_t *const *bias = p->parameter + 1;
     int64_t next = 0;
     for (int port = 0; port < p->ports; port++) {
         next = check(at, p, next, arriving + port * size, NULL);

@@ -73,6 +73,25 @@ def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches)
 
 
 @settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 70), threads=st.integers(1, 3), share=st.sampled_from([1, 0.1]))
+def test_rows_of_values_in_many_lanes_and_threads_are_equal(seed, batch, threads, share):
+    """Enough neurons and lanes for products of matrices where there are, as for events."""
+    network = loihi_networks.draw_network(seed, largest=90)
+    ours, theirs = CompiledSimulator(network, batch, threads=threads), Simulator(network, batch)
+    random = np.random.default_rng(seed)
+    given = {
+        place: random.integers(-most, most + 1, (6, batch, network.by_name[place].size)).astype(np.int32)
+        for place, most in loihi_networks.HOST_LIMITS.items()
+        if "/" not in place
+    }
+    given = {place: values * (random.random(values.shape) < share) for place, values in given.items()}
+    ours.play(given), theirs.play(given)
+    for place in variables(network):
+        np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
+    np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 6))
 def test_a_lane_that_is_read_and_written_goes_on_elsewhere(seed, batch):
     """What planners do: the state of one lane, continued in many, in another simulator."""

@@ -37,7 +37,7 @@ class Reference:
     def fire(self, population, neuron):
         shift = getattr(population, "state_exp", 0)
         change = self.activation(population, neuron) - (self.sent[population.name][neuron] << shift)
-        message = change >> shift if abs(change) >= population.threshold else 0
+        message = change >> shift if abs(change) >= int(population.thresholds[neuron]) else 0
         self.sent[population.name][neuron] += message
         return message
 
