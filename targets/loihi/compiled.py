@@ -195,7 +195,7 @@ class CompiledSimulator:
             kept.append(np.ascontiguousarray(np.broadcast_to(value, (len(value), self.batch, size)), np.int32))
             given.append((found.population, found.numbers.start, size, kept[-1].ctypes.data))
             rows = len(value)
-        host = (_Given * len(given))(*given) if given else None
+        host = (_Given * len(given))(*(_Given(*entry) for entry in given)) if given else None
         overflows = [_Overflow() if self.strict else None for _ in self._workers]
         share = -(-self.batch // len(self._workers))
 
@@ -230,7 +230,7 @@ class CompiledSimulator:
         """Run `lanes` lanes from the `first` on."""
         own = self._workers[worker]
         if first and host is not None:
-            shifted = [(g.population, g.first, g.size, g.values + 4 * first * g.size) for g in host]
+            shifted = [_Given(g.population, g.first, g.size, g.values + 4 * first * g.size) for g in host]
             host = (_Given * hosts)(*shifted)
         self._native_run(
             self._layout.reference,
