@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types bench clean
+.PHONY: setup demo report test lint types bench docs clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -19,6 +19,33 @@ demo: $(STAMP)
 	for target in onnx tflite c loihi; do $(BIN)/nmbrl-convert demo/run --target $$target --out demo/$$target || exit; done
 	for model in run onnx tflite c loihi; do $(BIN)/nmbrl-run demo/$$model --episodes 20 --json demo/$$model.json || exit; done
 	$(BIN)/nmbrl-report demo/run demo/onnx demo/tflite demo/c demo/loihi --out demo/report.html --json demo/report.json
+
+# The example report in docs/: a row a bundle or board, NAME=PATH; how each bundle is converted stands below.
+EXAMPLE := examples/cartpole-swingup
+MADE := build/report
+ROWS := "PyTorch float32=$(EXAMPLE)" "ONNX float32=$(MADE)/onnx" "TFLM int8=$(MADE)/tflite" "C int8=$(MADE)/c" \
+	"C on Cortex-M4=$(MADE)/mps2-an386.json" "C on Cortex-M7=$(MADE)/mps2-an500.json" \
+	"C on Cortex-M55=$(MADE)/mps3-an547.json" "Loihi sigma-delta=$(MADE)/loihi"
+BUNDLES := onnx tflite c loihi
+BOARDS := mps2-an386 mps2-an500 mps3-an547
+CONVERT_onnx := $(EXAMPLE) --target onnx
+CONVERT_tflite := $(EXAMPLE) --target tflite --sensitivity
+CONVERT_c := $(MADE)/tflite --target c
+CONVERT_loihi := $(EXAMPLE) --target loihi
+FAULTS := loss=0.01,bitflip=3e-5,reset=1e-4
+
+# Bundles and boards' records that are there are kept: remove build/report to make them anew.
+report: $(BUNDLES:%=$(MADE)/%/bundle.json) $(BOARDS:%=$(MADE)/%.json)
+	$(BIN)/nmbrl-report $(ROWS) --keep $(MADE)/keep \
+		--out docs/example-report.html --json docs/example-report.json --markdown docs/example-report.md
+
+$(MADE)/c/bundle.json: $(MADE)/tflite/bundle.json
+
+$(MADE)/%/bundle.json: | $(STAMP)
+	$(BIN)/nmbrl-convert $(CONVERT_$*) --out $(MADE)/$*
+
+$(MADE)/%.json: $(MADE)/c/bundle.json
+	$(BIN)/nmbrl-hil $(MADE)/c --board qemu:$* --profile --episodes 20 --faults $(FAULTS) --json $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -40,6 +67,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
 	$(BIN)/python benchmarks/int8.py
 	$(BIN)/python benchmarks/wire.py examples/cartpole-swingup
+
+# The site opens from the disk: build/site/index.html. Its notice about a successor says nothing about this build.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -51,7 +51,7 @@ def _boards(boards: dict[str, Any]) -> list[str]:
         "",
         "Exact counts of QEMU `-icount`, 24 rows at once; a count of instructions is no latency. Dense layers alone:",
         "the same firmware with every other kernel emptied, so that requantisation and calls are included.",
-        "9,996 random inputs a function are compared with TensorFlow Lite Micro.",
+        "10,000 random inputs a function are compared with TensorFlow Lite Micro.",
         "",
         *_table(head, rows),
     ]

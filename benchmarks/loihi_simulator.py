@@ -1,7 +1,8 @@
 """Measures time steps of the compiled simulator beside NumPy's and Lava's, on the same networks in one run.
 
-``python benchmarks/loihi_simulator.py [--out FILE]`` writes ``benchmarks/results/loihi-simulator.json``. Lava runs in a
-process of its own and must end in the same integers.
+``python benchmarks/loihi_simulator.py [--kind graded|lif]`` writes ``benchmarks/results/loihi-simulator.json`` and
+docs/loihi-figures.md. Lava runs in a process of its own and must end in the same integers. Times are of the wall clock:
+nothing else should run.
 """
 
 import argparse
@@ -11,34 +12,39 @@ import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
+from loihi_page import write_results
 
 from nmbrl.runtime.evaluation import versions
 from nmbrl.targets.compiler import build_library
-from nmbrl.targets.files import write_text
-from nmbrl.targets.loihi.compiled import CompiledSimulator
-from nmbrl.targets.loihi.network import Input, Network, SigmaDelta, Synapses
+from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
+from nmbrl.targets.loihi.limits import Integers
+from nmbrl.targets.loihi.network import LIF, Input, Network, Population, SigmaDelta, Synapses
 from nmbrl.targets.loihi.simulator import Simulator
 
-RESULT = Path(__file__).parent / "results" / "loihi-simulator.json"
 BATCH = 256
-WARM_UP, STEPS, BATCH_STEPS = 30, 400, 20
-# Lava runs some steps at a time; the first time it also compiles, and of the others the shortest is taken.
-LAVA_CHUNKS, LAVA_STEPS = 11, 20
-LAVA_LIMIT = 300.0
-CASES: dict[str, dict[str, Any]] = {
-    "4 x 64": {"layers": 4, "size": 64, "recurrent": False, "share": 1.0},
-    "4 x 64, sparse": {"layers": 4, "size": 64, "recurrent": False, "share": 0.1},
-    "10 x 256 recurrent": {"layers": 10, "size": 256, "recurrent": True, "share": 1.0},
-    "10 x 256 recurrent, sparse": {"layers": 10, "size": 256, "recurrent": True, "share": 0.1},
+KINDS = ("graded", "lif")
+SIZES: dict[str, dict[str, Any]] = {
+    "4 x 64": {"layers": 4, "size": 64, "recurrent": False},
+    "10 x 256 recurrent": {"layers": 10, "size": 256, "recurrent": True},
 }
-# Multiply-accumulates of 16-bit integers into registers, ten chains at a time, so that none waits for another.
+# Of the neurons that send in a step.
+ACTIVITIES = (0.5, 0.1, 0.02)
+# Steps of a call, and calls, of which the median is taken.
+STEPS, CALLS = {1: 200, BATCH: 20}, 15
+# Lava runs some steps at a time; the first time it also compiles, and of the others the shortest is taken.
+LAVA_CHUNKS, LAVA_STEPS, LAVA_LIMIT = 7, 20, 300.0
+# Multiply-accumulates into registers, as many chains at a time as hide their latency: of 16-bit integers in vectors,
+# and of bytes in matrices.
 PEAK = """
+#define _DEFAULT_SOURCE
 #include <immintrin.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #if defined(__AVX512VNNI__)
 typedef __m512i vector;
 #define LANES 32
@@ -50,8 +56,8 @@ typedef __m256i vector;
 #define set(x) _mm256_set1_epi32(x)
 #define dot(sum) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #endif
-int32_t lanes(void) { return LANES; }
-void peak(int64_t rounds, int32_t seed)
+int32_t vector_operations(void) { return 10 * LANES; }
+void vectors(int64_t rounds, int32_t seed)
 {
     vector a = set(seed), b = set(seed + 1), c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a;
     for (int64_t round = 0; round < rounds; round++) {
@@ -60,76 +66,111 @@ void peak(int64_t rounds, int32_t seed)
         __asm__ volatile("" : "+x"(h), "+x"(i), "+x"(j), "+x"(k), "+x"(l), "+x"(b));
     }
 }
+#if defined(__AMX_INT8__)
+static const struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } layout = {
+    .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+int32_t matrix_operations(void) { return syscall(SYS_arch_prctl, 0x1023, 18) ? 0 : 4 * 16 * 16 * 64; }
+void matrices(int64_t rounds, int32_t seed)
+{
+    (void)seed;
+    _tile_loadconfig(&layout);
+    for (int64_t round = 0; round < rounds; round++) {
+        _tile_dpbssd(0, 4, 6); _tile_dpbssd(1, 4, 7); _tile_dpbssd(2, 5, 6); _tile_dpbssd(3, 5, 7);
+    }
+    _tile_release();
+}
+#else
+int32_t matrix_operations(void) { return 0; }
+void matrices(int64_t rounds, int32_t seed) { (void)rounds, (void)seed; }
+#endif
 """
 
 
-def build(layers: int, size: int, recurrent: bool, threshold: int) -> Network:
-    """Return sigma-delta layers in a row, all-to-all, each to itself too where recurrent; the same every time."""
-    random = np.random.default_rng(0)
-    populations: list[Input | SigmaDelta] = [Input("in", size, message_bits=24)]
+def build(size_name: str, kind: str, threshold: int) -> Network:
+    """Return layers in a row, all-to-all, each to itself too where recurrent; the same every time."""
+    case, random = SIZES[size_name], np.random.default_rng(0)
+    size = case["size"]
+    populations: list[Population] = [Input("in", size, message_bits=24)]
     synapses = []
-    for layer in range(layers):
-        name, bias = f"p{layer}", np.zeros(size, np.int32)
-        populations.append(SigmaDelta(name, size, threshold, 24, bias=bias, state_exp=0, relu=True))
-        for source in (populations[-2].name, name) if recurrent else (populations[-2].name,):
+    for layer in range(case["layers"]):
+        name = f"p{layer}"
+        if kind == "graded":
+            bias = np.zeros(size, np.int32)
+            populations.append(SigmaDelta(name, size, threshold, 24, bias=bias, state_exp=0, relu=True))
+        else:
+            fields = {"du": 2048, "dv": 1024, "bias_mant": 0, "bias_exp": 0, "vth": threshold}
+            populations.append(
+                LIF(name, size, **{key: np.full(size, value, np.int32) for key, value in fields.items()})
+            )
+        for source in (populations[-2].name, name) if case["recurrent"] else (populations[-2].name,):
             weights = (random.integers(-16, 17, (size, size)) * 2).astype(np.int32)
-            synapses.append(Synapses(source, name, weights, weight_exp=-8))
-    return Network(tuple(populations), tuple(synapses), {"u": "in"}, {"y": populations[-1].name}, layers + 1)
+            synapses.append(Synapses(source, name, weights, weight_exp=-8 if kind == "graded" else 0))
+    return Network(tuple(populations), tuple(synapses), {"u": "in"}, {"y": populations[-1].name}, case["layers"] + 1)
 
 
-def changes(size: int, steps: int, share: float, lanes: int = 1) -> np.ndarray:
-    """Return input changes (steps, lanes, size): one in a `share` of the neurons and steps."""
+def changes(size_name: str, kind: str, activity: float, steps: int, lanes: int = 1) -> Integers:
+    """Return what the input sends (steps, lanes, size): spikes, or changes of a graded value."""
     random = np.random.default_rng(1)
-    shape = (steps, lanes, size)
-    return (random.integers(-500, 501, shape) * (random.random(shape) < share)).astype(np.int32)
+    shape = (steps, lanes, SIZES[size_name]["size"])
+    # Half of the graded neurons rest at 0, so that half send where all inputs change.
+    share = activity if kind == "lif" else min(1.0, 2 * activity)
+    payload = np.ones(shape, np.int64) if kind == "lif" else random.integers(-500, 501, shape)
+    return (payload * (random.random(shape) < share)).astype(np.int32)
 
 
-def choose_threshold(case: dict[str, Any]) -> int:
-    """Return the power of 2 with which about as many neurons send as inputs change; 0 for all of them."""
-    if case["share"] == 1.0:
-        return 0
-    found = {2**k: activity(case, 2**k) for k in range(10)}
-    return min(found, key=lambda threshold: abs(found[threshold] - case["share"]))
+@cache
+def choose_threshold(size_name: str, kind: str, activity: float) -> int:
+    """Return the threshold, a power of 2^(1/8) or 0, with which the share that sends is nearest to an activity."""
+    given = np.cumsum(changes(size_name, kind, activity, 60), axis=0, dtype=np.int32)
+
+    def miss(threshold: int) -> float:
+        simulator = CompiledSimulator(build(size_name, kind, threshold))
+        simulator.play({"in": given})
+        return abs(float(np.log((share(simulator) + 1e-9) / activity)))
+
+    return min(sorted({0, *(round(2 ** (k / 8)) for k in range(130))}), key=miss)
 
 
-def activity(case: dict[str, Any], threshold: int) -> float:
-    """Return the share of neurons that send in a step."""
-    network = build(case["layers"], case["size"], case["recurrent"], threshold)
-    simulator = CompiledSimulator(network)
-    run_ours(simulator, changes(case["size"], 50, case["share"]))
-    return float(simulator.activity.messages.sum() / simulator.activity.messages.shape[1] / 50)
+def share(simulator: CompiledSimulator) -> float:
+    """Return the share of neurons that sent."""
+    activity = simulator.activity
+    return float(activity.messages.sum() / activity.messages.shape[1] / activity.lane_steps)
 
 
-def run_ours(simulator: CompiledSimulator | Simulator, given: np.ndarray) -> np.ndarray:
-    """Return the seconds of processor time of each step: what the wall clock shows on a machine without other work."""
+def time_steps(simulator: CompiledSimulator | Simulator, given: Integers, calls: int) -> float:
+    """Return the median seconds of a step over calls that take as many rows of values each."""
     seconds = []
-    for value in np.cumsum(given, axis=0, dtype=np.int32):
-        begin = time.process_time()
-        simulator.run({"in": value}, steps=1)
-        seconds.append(time.process_time() - begin)
-    return np.array(seconds)
+    for rows in np.array_split(np.cumsum(given, axis=0, dtype=np.int32), calls):
+        begin = time.perf_counter()
+        simulator.play({"in": rows})
+        seconds.append((time.perf_counter() - begin) / len(rows))
+    return float(np.median(seconds))
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Measure one case by all three simulators."""
-    case = CASES[name]
-    threshold = choose_threshold(case)
-    network = build(case["layers"], case["size"], case["recurrent"], threshold)
-    result: dict[str, Any] = {"name": name, "threshold": threshold}
-    for label, kind in (("compiled", CompiledSimulator), ("numpy", Simulator)):
-        for lanes in (1, BATCH):
-            steps = STEPS if lanes == 1 else BATCH_STEPS
-            simulator, given = kind(network, lanes), changes(case["size"], WARM_UP + steps, case["share"], lanes)
-            run_ours(simulator, given[:WARM_UP])
+def measure(size_name: str, kind: str, activity: float, with_lava: bool) -> dict[str, Any]:
+    """Measure one case by all simulators."""
+    threshold = choose_threshold(size_name, kind, activity)
+    network = build(size_name, kind, threshold)
+    result: dict[str, Any] = {"size": size_name, "kind": kind, "wanted": activity, "threshold": threshold}
+    result["weights"] = sum(part.weights.size for part in network.synapses)
+    for lanes, steps in STEPS.items():
+        given = changes(size_name, kind, activity, steps * (CALLS + 1), lanes)
+        for threads in (1,) if lanes == 1 else (1, 2):
+            simulator = CompiledSimulator(network, lanes, threads=threads)
+            time_steps(simulator, given[:steps], 1)
             simulator.activity.clear()
-            result[f"{label}_{lanes}"] = float(np.median(run_ours(simulator, given[WARM_UP:])))
+            result[f"seconds_{lanes}_{threads}"] = time_steps(simulator, given[steps:], CALLS)
+            result[f"activity_{lanes}"] = share(simulator)
             sent = simulator.activity.by_neuron()
-            result[f"activity_{lanes}"] = float(sent.sum() / sent.size / simulator.activity.lane_steps)
             result[f"operations_{lanes}"] = float(sent @ simulator.activity.fan_out / simulator.activity.lane_steps)
+    result["numpy"] = time_steps(Simulator(network), changes(size_name, kind, activity, 60), 3)
+    if not with_lava:
+        return result
     simulator = CompiledSimulator(network)
-    run_ours(simulator, changes(case["size"], LAVA_CHUNKS * LAVA_STEPS, case["share"]))
+    given = changes(size_name, kind, activity, LAVA_CHUNKS * LAVA_STEPS)
+    simulator.play({"in": np.cumsum(given, axis=0, dtype=np.int32)})
     child = subprocess.run(
-        [sys.executable, __file__, "--lava", name, str(threshold)],
+        [sys.executable, __file__, "--lava", size_name, kind, str(activity), str(threshold)],
         capture_output=True,
         text=True,
         timeout=LAVA_LIMIT,
@@ -137,12 +178,12 @@ def measure(name: str) -> dict[str, Any]:
     )
     lava = json.loads(child.stdout.splitlines()[-1])
     result["lava"] = lava["seconds"]
-    result["differences"] = int((simulator.sent(network.outputs["y"])[0] != np.array(lava["sent"])).sum())
+    result["differences"] = int((simulator.read(network.outputs["y"])[0] != np.array(lava["values"])).sum())
     return result
 
 
-def run_lava(name: str, threshold: int) -> dict[str, Any]:
-    """Run a case in Lava: seconds a step, and what the last layer has sent."""
+def run_lava(size_name: str, kind: str, activity: float, threshold: int) -> dict[str, Any]:
+    """Run a case in Lava: seconds a step, and the last layer's values."""
     import nmbrl.targets.loihi.lava.shim  # noqa: F401 - before anything of Lava
 
     # isort: split
@@ -151,62 +192,78 @@ def run_lava(name: str, threshold: int) -> dict[str, Any]:
     from lava.proc.dense.models import PyDenseModelBitAcc
     from lava.proc.dense.process import Dense
     from lava.proc.io.source import PySendModelFixed, RingBuffer
+    from lava.proc.lif.models import PyLifModelBitAcc
+    from lava.proc.lif.process import LIF as LavaLIF
     from lava.proc.sdn.models import PySigmaDeltaModelFixed
     from lava.proc.sdn.process import ActivationMode
     from lava.proc.sdn.process import SigmaDelta as LavaSigmaDelta
 
-    case = CASES[name]
-    network = build(case["layers"], case["size"], case["recurrent"], threshold)
-    given = changes(case["size"], LAVA_CHUNKS * LAVA_STEPS, case["share"])[:, 0].T
+    network = build(size_name, kind, threshold)
+    given = changes(size_name, kind, activity, LAVA_CHUNKS * LAVA_STEPS)[:, 0].T
     outs, neurons = {"in": RingBuffer(data=given).s_out}, {}
     for population in network.populations[1:]:
-        neuron = LavaSigmaDelta(shape=(population.size,), vth=0, act_mode=ActivationMode.RELU, state_exp=0)
-        neuron.vth.init = threshold
+        shape = (population.size,)
+        if kind == "lif":
+            neuron = LavaLIF(shape=shape, du=2048, dv=1024, vth=threshold)
+        else:
+            neuron = LavaSigmaDelta(shape=shape, vth=0, act_mode=ActivationMode.RELU, state_exp=0)
+            neuron.vth.init = threshold
         neurons[population.name], outs[population.name] = neuron, neuron.s_out
     for part in network.synapses:
-        dense = Dense(weights=part.weights, weight_exp=part.weight_exp, num_message_bits=24)
+        dense = Dense(weights=part.weights, weight_exp=part.weight_exp, num_message_bits=0 if kind == "lif" else 24)
         outs[part.source].connect(dense.s_in)
         dense.a_out.connect(neurons[part.target].a_in)
     last = neurons[network.outputs["y"]]
-    models = {RingBuffer: PySendModelFixed, Dense: PyDenseModelBitAcc, LavaSigmaDelta: PySigmaDeltaModelFixed}
+    models = {RingBuffer: PySendModelFixed, Dense: PyDenseModelBitAcc}
+    models |= {LavaSigmaDelta: PySigmaDeltaModelFixed, LavaLIF: PyLifModelBitAcc}
     configuration = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=models)
     seconds = []
     for _ in range(LAVA_CHUNKS):
         begin = time.perf_counter()
         last.run(condition=RunSteps(num_steps=LAVA_STEPS), run_cfg=configuration)
         seconds.append(time.perf_counter() - begin)
-    sent = (last.act.get() - last.residue.get()).astype(int).tolist()
+    values = last.v.get() if kind == "lif" else last.act.get() - last.residue.get()
     last.stop()
-    return {"seconds": min(seconds[1:]) / LAVA_STEPS, "sent": sent}
+    return {"seconds": min(seconds[1:]) / LAVA_STEPS, "values": values.astype(int).tolist()}
 
 
-def measure_peak() -> float:
-    """Return multiply-accumulates of 16-bit integers a second that one core of this machine can do."""
-    library = ctypes.CDLL(str(build_library({"peak.c": PEAK})))
-    library.peak.argtypes = [ctypes.c_int64, ctypes.c_int32]
-    rounds, seconds = 100_000, []
-    for seed in range(100):
-        begin = time.perf_counter()
-        library.peak(rounds, seed)
-        seconds.append(time.perf_counter() - begin)
-    return 10 * rounds * library.lanes() / min(seconds)
+def measure_peaks() -> dict[str, float]:
+    """Return multiply-accumulates a second that a core can do: of 16 bits in vectors, of bytes in matrices (or 0)."""
+    library, peaks = ctypes.CDLL(str(build_library({"peak.c": PEAK}))), {}
+    for name, operations, rounds in (
+        ("vectors", library.vector_operations(), 100_000),
+        ("matrices", library.matrix_operations() if open_library().nmbrl_loihi_has_matrices() else 0, 10_000),
+    ):
+        call, seconds = getattr(library, name), []
+        call.argtypes = [ctypes.c_int64, ctypes.c_int32]
+        for seed in range(50 if operations else 0):
+            begin = time.perf_counter()
+            call(rounds, seed)
+            seconds.append(time.perf_counter() - begin)
+        peaks[name] = rounds * operations / min(seconds) if operations else 0.0
+    return peaks
 
 
 def main() -> None:
     """Measure every case, or one of them in Lava."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--lava", nargs=2)
+    parser.add_argument("--kind", choices=KINDS)
+    parser.add_argument("--no-lava", action="store_true", help="measure without it, and write nothing")
+    parser.add_argument("--lava", nargs=4)
     arguments = parser.parse_args()
     if arguments.lava:
-        print(json.dumps(run_lava(arguments.lava[0], int(arguments.lava[1]))))
+        size_name, kind, activity, threshold = arguments.lava
+        print(json.dumps(run_lava(size_name, kind, float(activity), int(threshold))))
         return
-    peak, cases = measure_peak(), []
-    for name in CASES:
-        cases.append(measure(name))
-        print(json.dumps(cases[-1]), flush=True)
-    result = {"batch": BATCH, "peak": peak, "cases": cases, "machine": platform.processor(), "versions": versions()}
-    write_text(arguments.out, json.dumps(result, indent=2) + "\n")
+    machine = {"peaks": measure_peaks(), "machine": platform.processor(), "versions": versions()}
+    for kind in (arguments.kind,) if arguments.kind else KINDS:
+        cases = []
+        for size_name in SIZES:
+            for activity in ACTIVITIES:
+                cases.append(measure(size_name, kind, activity, not arguments.no_lava))
+                print(json.dumps(cases[-1]), flush=True)
+        if not arguments.no_lava:
+            write_results("simulator", {kind: {"cases": cases, "batch": BATCH, **machine}})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Interface
 from nmbrl.targets.onnx import OnnxExecutor
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -54,10 +54,11 @@ def convert(run: "Run", out: Path, progress: Callable[[str], None] = lambda mess
         {f"{function}.onnx": content for function, content in models.items()},
         target="onnx",
         interface=interface,
-        functions={function: _function(interface, function) for function in models},
+        functions={function: describe_function(interface, function) for function in models},
         provenance=make_provenance(run, PACKAGES, {"opset": OPSET}),
         measured={
             "macs": dict(run.model.macs),
+            "layers": layer_macs(run.model),
             "bytes": {function: len(content) for function, content in models.items()},
             "errors": errors,
         },
@@ -113,8 +114,8 @@ def _canonical(model: onnx.ModelProto) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _function(interface: Interface, function: str) -> Function:
-    """The bundle's record of a function, in the order of the ONNX model's inputs and outputs."""
+def describe_function(interface: Interface, function: str) -> Function:
+    """Return the bundle's record of a float32 function, in the order of the ONNX model's inputs and outputs."""
 
     def tensors(sizes: dict[str, int]) -> tuple[Tensor, ...]:
         return tuple(Tensor(name=name, size=size, dtype="float32") for name, size in sizes.items())

@@ -25,7 +25,7 @@ from nmbrl.targets.bundle import Bundle, Function, write_bundle
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Interface
 from nmbrl.targets.tflite import TfliteExecutor
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -74,7 +74,7 @@ def convert(
     quantiser = _Quantiser(run.model, lowered, samples, int16)
     floats, quantised = lowered, quantiser.quantise(lowered)
     macs = dict(run.model.macs)
-    measured: dict[str, Any] = {"macs": macs}
+    measured: dict[str, Any] = {"macs": macs, "layers": layer_macs(run.model)}
     if finetune:
         tuned_floats, tuned, tuning = _fine_tune(run, quantiser, quantised, finetune, seed, progress)
         measured["finetuning"] = tuning

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ FLAGS = (
     *("-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
 )
 SUFFIXES = (".c", ".h", ".ld", ".s", ".S")
+# Types and flags of ELF sections.
+PROGBITS, WRITABLE, ALLOCATED = 1, 1, 2
 SOURCES = ("frame.c", "loop.c", "main.c", "libc/string.c")
 
 
@@ -75,6 +78,22 @@ def build_firmware(
     if not firmware.is_file():
         write_bytes(firmware, _compile(arguments, board))
     return firmware
+
+
+def firmware_sizes(firmware: Path) -> dict[str, int]:
+    """Return what a linked ELF file of 32 bits takes on the board, in bytes.
+
+    ``flash``: code, constants and initial values; ``ram``: variables and the section for the stack.
+    """
+    data = firmware.read_bytes()
+    offset, size, count = *struct.unpack_from("<I", data, 32), *struct.unpack_from("<2H", data, 46)
+    sizes = {"flash": 0, "ram": 0}
+    for index in range(count):
+        _, kind, flags, _, _, length = struct.unpack_from("<6I", data, offset + index * size)
+        if flags & ALLOCATED:
+            sizes["flash"] += length if kind == PROGBITS else 0
+            sizes["ram"] += length if flags & WRITABLE else 0
+    return sizes
 
 
 def _find_source(board: Board, name: str) -> Path:

@@ -1,37 +1,27 @@
 """`nmbrl-hil`: the environment on the host, the controller on a board, closed loop over a wire."""
 
 import json
-import re
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nmbrl.hil.board import Board, board_names, find_board
-from nmbrl.hil.build import build_firmware
-from nmbrl.hil.client import Client
+from nmbrl.hil.board import Board, find_board
 from nmbrl.hil.controller import METHODS, WATCHDOG_S
-from nmbrl.hil.counting import CodeCounter, count_functions
-from nmbrl.hil.evaluation import Setting, evaluate_board
+from nmbrl.hil.evaluation import Setting
 from nmbrl.hil.faults import parse_faults
 from nmbrl.hil.interactive import check_terminal, drive
-from nmbrl.hil.links import Link, SerialLink
-from nmbrl.hil.qemu import QemuLink, check_emulation
+from nmbrl.hil.session import EMULATED, build, connect, find_emulated, read_c_bundle, run_on_board
 from nmbrl.hil.summary import summarise
-from nmbrl.runtime.command import reports_errors
+from nmbrl.runtime.command import repeat_command, reports_errors
 from nmbrl.runtime.perturbation import parse_perturbation
 from nmbrl.runtime.planners import PlannerOptions, make_options
 from nmbrl.runtime.progress import episode_progress
 from nmbrl.runtime.run_command import planner_options
-from nmbrl.targets.bundle import read_bundle
-from nmbrl.targets.c_planner import memory_flags
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_bytes, write_text
-
-EMULATED = "qemu:"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,9 +80,7 @@ def main(
     """
     # Ended from outside, it ends the emulator, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    manifest = read_bundle(bundle)
-    if manifest.target != "c":
-        raise NmbrlError(f"{bundle} is for {manifest.target}; boards run C: nmbrl-convert RUN --target c")
+    manifest = read_c_bundle(bundle)
     setting = Setting(
         planner=planner,
         options=_checked(options, planner),
@@ -109,36 +97,21 @@ def main(
             raise NmbrlError("--interactive has no figures: leave out --json and --profile")
         check_terminal()
     described = _describe(board, port)
-    emulated = described if (board or "").startswith(EMULATED) else None
     if firmware is not None:
-        if described is None:
+        if board is None or described is None:
             raise NmbrlError("--firmware needs the --board that it is for")
-        write_bytes(firmware, _build(described, bundle, setting).read_bytes())
+        write_bytes(firmware, build(described, bundle, setting).read_bytes())
         click.echo(f"wrote {firmware}: {described.description}")
-        if port is None and emulated is None:
+        if port is None and not board.startswith(EMULATED):
             return
-    if port is None and emulated is None:
-        raise NmbrlError(f"give qemu:{board} to emulate it, --firmware FILE to build for it, or --port DEVICE")
-    if profile and emulated is None:
-        raise NmbrlError("--profile needs an emulated board: a real one does not count instructions")
-    with tempfile.TemporaryDirectory(prefix="nmbrl-") as folder:
-        counter = CodeCounter(Path(folder)) if profile else None
-        arguments = counter.arguments if counter else ()
-        link = _open(emulated, bundle, port, baud, setting, not uart, arguments)
-        try:
-            client = Client(link)
-            _check_model(client, bundle)
-            if interactive:
-                click.echo(drive(link, manifest.interface.task, setting))
-                return
-            with episode_progress(2 * episodes) as progress:
-                name = str(port) if emulated is None else emulated.name
-                result = evaluate_board(link, emulated, f"c on {name}", manifest.interface.task, setting, progress)
-            if emulated is not None:
-                result.functions = count_functions(read_bundle(bundle), client)
-        finally:
-            link.close()
-        result.code = counter.read() if counter else None
+    if interactive:
+        emulated = find_emulated(board) if port is None else None
+        with connect(bundle, setting, emulated, port, baud, not uart) as client:
+            click.echo(drive(client.link, manifest.interface.task, setting))
+        return
+    with episode_progress(2 * episodes) as progress:
+        result = run_on_board(bundle, board, setting, port, baud, not uart, profile, progress)
+    result.command = repeat_command()
     click.echo(summarise(result))
     if json_file is not None:
         write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
@@ -152,45 +125,8 @@ def _checked(options: dict[str, Any], planner: str) -> PlannerOptions:
 
 
 def _describe(board: str | None, port: str | None) -> Board | None:
-    if board is None:
-        if port is None:
-            emulated = ", ".join(EMULATED + name for name in board_names() if find_board(name).qemu)
-            raise NmbrlError(f"name a --board ({emulated}) or the --port of a real one")
-        return None
-    if board.startswith(EMULATED) and port is not None:
+    if board is not None and not board.startswith(EMULATED):
+        return find_board(board)
+    if board is not None and port is not None:
         raise NmbrlError(f"--board {board} and --port {port} are two boards: give one of them")
-    described = find_board(board.removeprefix(EMULATED))
-    if board.startswith(EMULATED):
-        check_emulation(described)
-    return described
-
-
-def _build(board: Board, bundle: Path, setting: Setting, semihosting: bool = False) -> Path:
-    """Build firmware with as much memory as the planner needs."""
-    flags = memory_flags((setting.options or PlannerOptions()).model_dump())
-    return build_firmware(board, bundle, semihosting, flags)
-
-
-def _open(
-    board: Board | None,
-    bundle: Path,
-    port: str | None,
-    baud: int,
-    setting: Setting,
-    semihosting: bool,
-    arguments: tuple[str, ...],
-) -> Link:
-    if board is not None:
-        return QemuLink(board, _build(board, bundle, setting, semihosting), semihosting, arguments)
-    assert port is not None
-    return SerialLink(port, baud)
-
-
-def _check_model(client: Client, bundle: Path) -> None:
-    """Refuse a board that was flashed with another model than the bundle's."""
-    identity = client.connect()
-    expected = re.search(r'#define NMBRL_MODEL_HASH "(\w+)"', (bundle / "model.h").read_text())
-    if identity.model is None or expected is None or identity.model.hash != expected[1]:
-        held = "no model" if identity.model is None else f"model {identity.model.hash[:12]}"
-        wanted = "?" if expected is None else expected[1][:12]
-        raise NmbrlError(f"the board {identity.name} holds {held}, the bundle {wanted}: build and flash it again")
+    return find_emulated(board) if port is None else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,9 @@ class BoardEvaluation:
         statistics: what the board counted since it last started.
         functions: instructions of the model's functions, of an emulated board (`nmbrl.hil.counting`).
         code: instructions of the firmware's functions since it was started, if they were counted.
+        provenance: of the bundle that the firmware was built from, by label.
+        firmware: what the linked firmware takes on the board; see `nmbrl.hil.build.firmware_sizes`.
+        command: repeats the evaluation.
     """
 
     evaluation: Evaluation
@@ -82,6 +85,9 @@ class BoardEvaluation:
     statistics: Statistics
     functions: dict[str, dict[str, Any]] | None = None
     code: dict[str, int] | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    firmware: dict[str, int] | None = None
+    command: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The figures as `nmbrl-hil --json` writes them."""
@@ -90,6 +96,10 @@ class BoardEvaluation:
         return {
             **self.evaluation.to_json(),
             "board": None if self.board is None else self.board.name,
+            "core": None if self.board is None else self.board.core,
+            "provenance": self.provenance,
+            "firmware": self.firmware,
+            "command": self.command,
             "mode": "lock step" if deadline is None else "real time",
             "deadline_ms": None if deadline is None else 1e3 * deadline,
             "decisions": decisions,
@@ -168,7 +178,16 @@ def evaluate_board(
     milliseconds = np.array(loop.log.decision_ms or [np.nan])
     return BoardEvaluation(
         evaluation=Evaluation(
-            target, setting.planner, env, setting.seed, perturbation, native, varied, milliseconds, counts={}
+            target=target,
+            planner=setting.planner,
+            env=env,
+            action_repeat=task.action_repeat,
+            seed=setting.seed,
+            perturbation=perturbation,
+            native=native,
+            varied=varied,
+            decision_ms=milliseconds,
+            counts={},
         ),
         setting=setting,
         log=loop.log,

@@ -39,6 +39,10 @@ class Episode:
         """The return: the undiscounted sum of rewards."""
         return float(sum(self.rewards))
 
+    def actions_as_lists(self) -> list[list[float]]:
+        """The actions as plain numbers, from which the episode can be played again."""
+        return [[float(value) for value in action] for action in self.actions]
+
 
 # Called after every decision with the episodes that began together and the number of those still running.
 Progress = Callable[[Sequence[Episode], int], None]

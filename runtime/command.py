@@ -1,8 +1,10 @@
 """What every command shares: an error that a user can act on is one line on standard error and exit status 2."""
 
 import functools
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -27,3 +29,8 @@ def reports_errors(function: Command) -> Command:
             sys.exit(130)
 
     return wrapped  # type: ignore[return-value]
+
+
+def repeat_command() -> str:
+    """The command line that this process was called with."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

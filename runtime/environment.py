@@ -97,9 +97,23 @@ class Environment:
             return np.eye(self.task.action_size, dtype=np.float32)[random.integers(self.task.action_size)]
         return random.uniform(-1, 1, self.task.action_size).astype(np.float32)
 
+    @property
+    def plant(self) -> Any:
+        """The Gymnasium environment below all wrappers."""
+        return self._env.unwrapped
+
     def render(self) -> np.ndarray:
         """Return the current picture (height, width, 3), uint8."""
         return np.asarray(self._env.render())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the flattened observation's dimensions: the entries of a Dict by their keys."""
+        space = self._env.observation_space
+        if not isinstance(space, spaces.Dict):
+            return tuple(f"o[{index}]" for index in range(self.task.observation_size))
+        sizes = {name: int(spaces.flatdim(part)) for name, part in space.spaces.items()}
+        return tuple(name if size == 1 else f"{name}[{index}]" for name, size in sizes.items() for index in range(size))
 
     @property
     def seconds_per_decision(self) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
@@ -42,23 +42,27 @@ class Evaluation:
         target: name of what executed the model.
         planner: name of the planner.
         env: id of the environment.
+        action_repeat: physics steps that a decision lasts.
         seed: of the first episode.
         perturbation: changes to the plant, by name.
         native: episodes from the environment's own start.
         varied: episodes with a random prefix.
         decision_ms: wall-clock milliseconds of decisions for a single lane on this machine.
         counts: calls of each function, and whatever the target counts besides, for one decision.
+        messages: of one call of each function by step and neuron, of a network of neurons that was freshly opened.
     """
 
     target: str
     planner: str
     env: str
+    action_repeat: int
     seed: int
     perturbation: dict[str, float]
     native: list[Episode]
     varied: list[Episode]
     decision_ms: Array
     counts: dict[str, float]
+    messages: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def returns(self) -> Array:
@@ -77,11 +81,14 @@ class Evaluation:
             "target": self.target,
             "planner": self.planner,
             "env": self.env,
+            "action_repeat": self.action_repeat,
             "seed": self.seed,
             "episodes": len(self.native),
             "perturbation": self.perturbation,
             "returns": returns.tolist(),
             "returns_varied": varied.tolist(),
+            "actions": [episode.actions_as_lists() for episode in self.native],
+            "actions_varied": [episode.actions_as_lists() for episode in self.varied],
             "mean_return": float(returns.mean()),
             "mean_return_varied": float(varied.mean()),
             "interval": confidence_interval(returns),
@@ -141,6 +148,8 @@ def evaluate(
             done += run_episodes(searcher, lanes, seeds, varied, progress)
         decisions = sum(len(episode.actions) for episode in done)
         counts = {name: count / decisions for name, count in sorted(executor.counts.items())}
+        sent: dict[str, np.ndarray] = getattr(executor, "messages", {})
+        messages = {name: sent[name] / executor.counts[name] for name in sent if executor.counts[name]}
         milliseconds = time_decisions(searcher, environments[0], seed)
     finally:
         for environment in environments:
@@ -149,12 +158,14 @@ def evaluate(
         target=executor.target,
         planner=planner,
         env=env or task.env,
+        action_repeat=task.action_repeat,
         seed=seed,
         perturbation=changes,
         native=done[:episodes],
         varied=done[episodes:],
         decision_ms=milliseconds,
         counts=counts,
+        messages=messages,
     )
 
 

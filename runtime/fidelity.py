@@ -89,12 +89,29 @@ class OpenLoopError:
         return _over_dimensions(self.still)
 
 
-def open_loop_error(
-    executor: Executor, episodes: Sequence[Episode], states: Sequence[Array], horizon: int = max(HORIZONS)
-) -> OpenLoopError:
-    """Measure how imagination departs from recorded episodes.
+@dataclass(frozen=True)
+class Imagination:
+    """What a model imagines along recorded episodes, with the actions that were really taken.
 
-    From every `ANCHOR_STRIDE`-th belief the model imagines `horizon` decisions with the actions that were really taken.
+    Attributes:
+        starts: episode and decision that each rollout begins after.
+        observations: after 1 to H decisions, of the rollouts that are not over by then (H; rollouts, observation_size).
+        rewards: of that decision (H; rollouts).
+    """
+
+    starts: list[tuple[Episode, int]]
+    observations: list[Array]
+    rewards: list[Array]
+
+    def going(self, ahead: int) -> list[tuple[Episode, int]]:
+        """The rollouts that entry `ahead` of the lists is of."""
+        return [(episode, start) for episode, start in self.starts if start + ahead < len(episode.actions)]
+
+
+def imagine_along(
+    executor: Executor, episodes: Sequence[Episode], states: Sequence[Array], horizon: int = max(HORIZONS)
+) -> Imagination:
+    """Imagine `horizon` decisions from every `ANCHOR_STRIDE`-th belief, with the actions that were really taken.
 
     Args:
         executor: what runs the model.
@@ -102,33 +119,60 @@ def open_loop_error(
         states: `beliefs` along them.
         horizon: decisions to imagine; where an episode ends earlier, so does the prediction.
     """
-    anchors = [(episode, start) for episode in episodes for start in range(0, len(episode.actions), ANCHOR_STRIDE)]
-    std = np.asarray(executor.interface.normalisation.std, np.float32)
+    starts = [(episode, start) for episode in episodes for start in range(0, len(episode.actions), ANCHOR_STRIDE)]
+    imagined = Imagination(starts, [], [])
     state = np.concatenate([along[::ANCHOR_STRIDE] for along in states])
-    first = np.stack([episode.observations[start] for episode, start in anchors])
-    squares: list[tuple[Array, float, Array, int]] = []
     for ahead in range(horizon):
-        going = np.array([start + ahead < len(episode.actions) for episode, start in anchors])
-        if not going.any():
+        # Of those that were going on until now.
+        kept = np.array([start + ahead < len(episode.actions) for episode, start in imagined.going(max(ahead - 1, 0))])
+        if not kept.any():
             break
-        anchors = [anchor for anchor, goes in zip(anchors, going, strict=True) if goes]
-        state, first = state[going], first[going]
-        action = np.stack([episode.actions[start + ahead] for episode, start in anchors])
-        observed = np.stack([episode.observations[start + ahead + 1] for episode, start in anchors])
-        rewarded = np.array([episode.rewards[start + ahead] for episode, start in anchors])
-        state, reward, _ = executor.imagine(state, action)
+        action = np.stack([episode.actions[start + ahead] for episode, start in imagined.going(ahead)])
+        state, reward, _ = executor.imagine(state[kept], action)
+        imagined.observations.append(executor.decode(state))
+        imagined.rewards.append(reward)
+    return imagined
+
+
+def open_loop_error(
+    executor: Executor, episodes: Sequence[Episode], states: Sequence[Array], horizon: int = max(HORIZONS)
+) -> OpenLoopError:
+    """Measure how imagination departs from recorded episodes; arguments as of `imagine_along`."""
+    return imagination_error(executor, imagine_along(executor, episodes, states, horizon))
+
+
+def imagination_error(executor: Executor, imagined: Imagination) -> OpenLoopError:
+    """Measure how imagination departs from the recorded episodes that it went along."""
+    std = np.asarray(executor.interface.normalisation.std, np.float32)
+    squares: list[tuple[Array, float, Array, int]] = []
+    for ahead, (predicted, reward) in enumerate(zip(imagined.observations, imagined.rewards, strict=True)):
+        going = imagined.going(ahead)
+        first = np.stack([episode.observations[start] for episode, start in going])
+        observed = np.stack([episode.observations[start + ahead + 1] for episode, start in going])
+        rewarded = np.array([episode.rewards[start + ahead] for episode, start in going])
         squares.append(
             (
-                np.mean(((executor.decode(state) - observed) / std) ** 2, axis=0),
+                np.mean(((predicted - observed) / std) ** 2, axis=0),
                 float(np.mean((reward - rewarded) ** 2)),
                 np.mean(((first - observed) / std) ** 2, axis=0),
-                len(anchors),
+                len(going),
             )
         )
     observation, reward_squares, still, samples = zip(*squares, strict=True)
     return OpenLoopError(
         np.sqrt(np.stack(observation)), np.sqrt(np.array(reward_squares)), np.sqrt(np.stack(still)), np.array(samples)
     )
+
+
+def departure(imagined: Imagination, reference: Imagination, std: Array) -> tuple[Array, Array]:
+    """Return how far one imagination is from another along the same episodes, by decisions ahead (H,), (H,).
+
+    Root mean square over rollouts and dimensions: of observations in standard deviations, of rewards as they are.
+    """
+    pairs = zip(imagined.observations, reference.observations, strict=True)
+    observations = [float(np.sqrt(np.mean(((ours - theirs) / std) ** 2))) for ours, theirs in pairs]
+    rewards = zip(imagined.rewards, reference.rewards, strict=True)
+    return np.array(observations), np.array([float(np.sqrt(np.mean((a - b) ** 2))) for a, b in rewards])
 
 
 def _over_dimensions(errors: Array) -> Array:

@@ -37,11 +37,16 @@ def record_video(planner: Planner, environment: Environment, seed: int, path: Pa
     """
     check_video_path(path)
     pictures: list[np.ndarray] = []
-    run_episodes(planner, [environment], [seed], [False], lambda *_: pictures.append(_picture(environment)))
-    write_bytes(path, _encode(pictures, path.suffix.lower(), environment.seconds_per_decision))
+    run_episodes(planner, [environment], [seed], [False], lambda *_: pictures.append(picture(environment)))
+    write_bytes(path, encode(pictures, path.suffix.lower(), environment.seconds_per_decision))
 
 
-def _picture(environment: Environment) -> np.ndarray:
+def picture(environment: Environment) -> np.ndarray:
+    """Draw the environment as it is: RGB (height, width, 3).
+
+    Raises:
+        NmbrlError: if nothing here can draw.
+    """
     try:
         return environment.render()
     except Exception as error:  # what a missing display raises depends on the drawing library
@@ -49,13 +54,25 @@ def _picture(environment: Environment) -> np.ndarray:
         raise NmbrlError(f"no video: nothing can draw here ({cause}); install libegl1 or libosmesa6") from error
 
 
-def _encode(pictures: list[np.ndarray], ending: str, seconds: float) -> bytes:
+def encode(pictures: list[np.ndarray], ending: str, seconds: float) -> bytes:
+    """Return pictures as a film.
+
+    Args:
+        pictures: RGB (height, width, 3), all of one size.
+        ending: one of `FORMATS`.
+        seconds: that a picture is shown.
+
+    Raises:
+        NmbrlError: if nothing here can encode it.
+    """
     try:
         import imageio.v3 as imageio
 
         if ending == ".gif":
             return imageio.imwrite("<bytes>", pictures, extension=ending, duration=1000 * seconds, loop=0)
-        return imageio.imwrite("<bytes>", pictures, extension=ending, plugin="FFMPEG", fps=1 / seconds)
+        return imageio.imwrite(
+            "<bytes>", pictures, extension=ending, plugin="FFMPEG", fps=1 / seconds, macro_block_size=2
+        )
     except ModuleNotFoundError as error:
         raise NmbrlError(f"a video needs {error.name}: pip install 'nmbrl[video]'") from error
     except (ImportError, OSError, RuntimeError) as error:

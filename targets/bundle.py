@@ -58,6 +58,17 @@ class Provenance(Frozen):
     seed: int
     options: dict[str, Any] = Field(default_factory=dict)
 
+    def labels(self) -> dict[str, str]:
+        """The same for people: a few words by label."""
+        told = {
+            "run": self.run,
+            "seed of the training": str(self.seed),
+            "revision": self.revision,
+            "converted with": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+        }
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return {**told, "options": options} if options else told
+
 
 class Bundle(Frozen):
     """The content of ``bundle.json``.

@@ -50,8 +50,9 @@ def model_calls(method: str, options: dict[str, Any], warm: bool = True) -> dict
     rollouts, horizon = options["samples"], options["horizon"]
     if method == "shooting":
         return {"imagine": rollouts * horizon, "value": rollouts}
-    # The plan in the middle is imagined at the end; of the shifted plan the last decision is the policy's.
-    rollouts = rollouts * options["iterations"] + 1
+    # The plan in the middle is imagined at the end. The place of the shifted plan, whose last decision is the policy's,
+    # stays empty in the first decision.
+    rollouts = rollouts * options["iterations"] + 1 - (not warm)
     return {"imagine": rollouts * horizon, "act": options["policy_samples"] * horizon + warm, "value": rollouts}
 
 

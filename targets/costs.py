@@ -210,3 +210,37 @@ def estimates(target: str, macs: float, counts: Mapping[str, float]) -> tuple[Es
     if target in ("pytorch", "onnx"):
         return (desktop_processor(macs),)
     return ()
+
+
+class Constant(NamedTuple):
+    """A published figure as the documentation lists it: what it prices, joules, and the publication."""
+
+    name: str
+    joules: float
+    source: str
+
+
+# Every constant that an energy of this module rests on; docs/costs.md is made of it.
+CONSTANTS = (
+    *(
+        Constant(f"int8 multiply-accumulate, {board.name}", board.microjoules * MICRO / MLPERF_TINY_MACS, MLPERF_TINY)
+        for board in BOARDS
+    ),
+    Constant("float multiply-accumulate, desktop processor", KERAS_SPIKING_CPU, KERAS_SPIKING),
+    Constant("synaptic operation", LOIHI_SYNAPTIC_OPERATION, DAVIES),
+    Constant("neuron update, active", LOIHI_NEURON_UPDATE_ACTIVE, DAVIES),
+    Constant("neuron update, inactive", LOIHI_NEURON_UPDATE_INACTIVE, DAVIES),
+    Constant("spike within a tile", LOIHI_SPIKE_IN_TILE, DAVIES),
+    Constant("hop to the east or west", LOIHI_HOP_EAST_WEST, DAVIES),
+    Constant("hop to the north or south", LOIHI_HOP_NORTH_SOUTH, DAVIES),
+    Constant("synaptic operation, dense", SANA_FE_SYNAPSE_DENSE, SANA_FE),
+    Constant("synaptic operation, sparse", SANA_FE_SYNAPSE_SPARSE, SANA_FE),
+    Constant("neuron (soma) accessed", SANA_FE_SOMA_ACCESS, SANA_FE),
+    Constant("neuron (soma) updated", SANA_FE_SOMA_UPDATE, SANA_FE),
+    Constant("spike sent", SANA_FE_SPIKE, SANA_FE),
+    Constant("axon out", SANA_FE_AXON_OUT, SANA_FE),
+    Constant("hop to the east or west", SANA_FE_HOP_EAST_WEST, SANA_FE),
+    Constant("hop to the north or south", SANA_FE_HOP_NORTH_SOUTH, SANA_FE),
+    Constant("synaptic operation", KERAS_SPIKING_LOIHI_SYNAPTIC_OPERATION, KERAS_SPIKING_LOIHI),
+    Constant("neuron update", KERAS_SPIKING_LOIHI_NEURON_UPDATE, KERAS_SPIKING_LOIHI),
+)

@@ -146,6 +146,7 @@ class Executor(ABC):
         counts: totals since the start or the last ``clear()``: calls of a function (one a sample), and whatever a
             target counts besides (``synaptic_operations``, ``messages``, ``neuron_updates``).
         provenance: where the model comes from, by label, as far as whoever opened it knows.
+        layers: multiply-accumulates of one call of each function for one sample, layer by layer, as far as known.
     """
 
     def __init__(self, target: str, interface: Interface, macs: dict[str, int]) -> None:
@@ -154,6 +155,7 @@ class Executor(ABC):
         self.macs = macs
         self.counts: Counter[str] = Counter()
         self.provenance: dict[str, str] = {}
+        self.layers: dict[str, dict[str, int]] = {}
 
     @abstractmethod
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:

@@ -1,30 +1,30 @@
 """Opening a run or a bundle."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmbrl.targets.bundle import MANIFEST, read_bundle
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Executor
+from nmbrl.targets.plugins import TARGET_PLUGINS, find_plugins, load_plugin, unknown_options
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where a target's `open_executor(path, bundle, **options)` lives, the extra it needs, the options it takes."""
+class Target(NamedTuple):
+    """Where a target's `open_executor(path, bundle, **options)` lives, and the extra that it needs."""
 
     module: str
     extra: str
-    options: tuple[str, ...] = ()
 
 
+# Other packages add targets by entry points.
 TARGETS = {
     "onnx": Target("nmbrl.targets.onnx", "onnx"),
-    "tflite": Target("nmbrl.targets.tflite", "tflite", ("interpreter",)),
+    "tflite": Target("nmbrl.targets.tflite", "tflite"),
     "c": Target("nmbrl.targets.c", "c"),
-    "loihi": Target("nmbrl.targets.loihi", "loihi", ("simulator",)),
+    "loihi": Target("nmbrl.targets.loihi", "loihi"),
 }
 RUN_CONFIG = "config.yaml"
 
@@ -35,7 +35,7 @@ def load(path: str | Path, **options: Any) -> Executor:
     Args:
         path: directory of a run or a bundle.
         **options: choices of the target: ``interpreter`` (tflite: ``tflm`` or ``tflite-runtime``), ``simulator``
-            (loihi: ``fast``, ``strict``, ``numpy`` or ``lava``). None means the target's default.
+            (loihi: ``fast``, ``strict``, ``numpy`` or ``lava``), or what a plug-in takes. None means the default.
 
     Raises:
         NmbrlError: if it is neither, is damaged, or needs a package that is not installed.
@@ -53,21 +53,30 @@ def load(path: str | Path, **options: Any) -> Executor:
 
 def _load_bundle(path: Path, options: dict[str, Any]) -> Executor:
     bundle = read_bundle(path)
-    if bundle.target not in TARGETS:
-        raise NmbrlError(
-            f"{path} is for target {bundle.target!r}, which this nmbrl does not run ({', '.join(TARGETS)})"
-        )
-    target = TARGETS[bundle.target]
-    foreign = [name for name in options if name not in target.options]
-    if foreign:
-        raise NmbrlError(f"--{foreign[0]} is no option of target {bundle.target}")
+    open_executor = _find_opener(bundle.target, path)
+    unknown = unknown_options(open_executor, 2, options)
+    if unknown:
+        raise NmbrlError(f"--{unknown[0]} is no option of target {bundle.target}")
+    executor = open_executor(path, bundle, **options)
+    executor.provenance = bundle.provenance.labels()
+    executor.layers = bundle.measured.get("layers", {})
+    return executor
+
+
+def _find_opener(name: str, path: Path) -> Callable[..., Executor]:
+    plugins = find_plugins(TARGET_PLUGINS)
+    if name not in TARGETS:
+        if name in plugins:
+            return load_plugin(plugins[name])
+        known = ", ".join([*TARGETS, *sorted(plugins)])
+        raise NmbrlError(f"{path} is for target {name!r}, which this nmbrl does not run ({known})")
+    target = TARGETS[name]
     try:
-        open_executor = import_module(target.module).open_executor
+        return import_module(target.module).open_executor
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("nmbrl"):
             raise
         raise NmbrlError(f"running {path} needs {error.name}: pip install 'nmbrl[{target.extra}]'") from error
-    return open_executor(path, bundle, **options)
 
 
 def _load_run(path: Path, options: dict[str, Any]) -> Executor:

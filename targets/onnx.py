@@ -18,10 +18,18 @@ class OnnxExecutor(Executor):
         macs: multiply-accumulates of one call of each function for one sample.
         models: serialised ONNX model of each function; inputs and outputs in the order of the interface.
         threads: threads of a session; one, because the models are small.
+        target: name that reports show.
     """
 
-    def __init__(self, interface: Interface, macs: dict[str, int], models: dict[str, bytes], threads: int = 1) -> None:
-        super().__init__("onnx", interface, macs)
+    def __init__(
+        self,
+        interface: Interface,
+        macs: dict[str, int],
+        models: dict[str, bytes],
+        threads: int = 1,
+        target: str = "onnx",
+    ) -> None:
+        super().__init__(target, interface, macs)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

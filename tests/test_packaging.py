@@ -50,8 +50,9 @@ def test_deploy_side_says_what_a_run_needs(deploy_python: Path, tmp_path: Path) 
 def test_templates_are_installed(deploy_python: Path) -> None:
     script = """
 from importlib.resources import files
-import nmbrl.runtime
-missing = [n for n in ("report.html", "report.css") if not (files(nmbrl.runtime) / "templates" / n).is_file()]
+import nmbrl.runtime.report
+names = ("report.html", "macros.html", "report.css", "report.js")
+missing = [n for n in names if not (files(nmbrl.runtime.report) / "templates" / n).is_file()]
 assert not missing, missing
 """
     done = subprocess.run([deploy_python, "-c", script], capture_output=True, text=True, cwd=deploy_python.parent)

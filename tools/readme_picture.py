@@ -18,7 +18,7 @@ from nmbrl.runtime.closed_loop import Episode, run_episodes
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.environment import Environment
 from nmbrl.runtime.planners import make_planner
-from nmbrl.runtime.report_plots import COLOURS
+from nmbrl.runtime.report.figures.style import COLOURS
 from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.files import write_bytes
 

@@ -10,6 +10,8 @@ command -v "$python" >/dev/null || missing+=(python3.11)
 ldconfig -p | grep -q libEGL.so.1 || ldconfig -p | grep -q libOSMesa.so || missing+=(libegl1 libgl1-mesa-dri libgl1)
 command -v qemu-system-arm >/dev/null || missing+=(qemu-system-arm)
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+# Pages are tested in a browser.
+command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
 if [ "${#missing[@]}" -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q

@@ -1,10 +1,11 @@
 """Settings of a training, validated."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nmbrl.runtime.planners import PLANNERS, PlannerOptions
+from nmbrl.train.models.architectures import architecture_names
 
 
 class Settings(BaseModel):
@@ -33,8 +34,9 @@ class LearnerConfig(Settings):
     """What the learner is made of and how it learns.
 
     Attributes:
-        architecture: world model, ``gru`` or ``rssm``.
-        rssm: settings of the latter.
+        architecture: world model, ``gru``, ``rssm`` or one that another package adds.
+        rssm: settings of the architecture ``rssm``.
+        options: settings of an architecture that another package adds.
         hidden_size: size of the recurrent state.
         width: size of every hidden layer.
         batch_size: sequences in a world-model update.
@@ -59,8 +61,9 @@ class LearnerConfig(Settings):
         smallest_return_scale: floor of the 5 % to 95 % range of returns (normalised to [0, 1]) that scales the actor.
     """
 
-    architecture: Literal["gru", "rssm"] = "gru"
+    architecture: str = "gru"
     rssm: RssmConfig = RssmConfig()
+    options: dict[str, Any] = {}
     hidden_size: int = Field(default=64, ge=1)
     width: int = Field(default=64, ge=1)
     batch_size: int = Field(default=48, ge=1)
@@ -82,6 +85,13 @@ class LearnerConfig(Settings):
     entropy: float = Field(default=1e-3, ge=0)
     smallest_std: float = Field(default=0.1, gt=0, lt=1)
     smallest_return_scale: float = Field(default=0.03, gt=0)
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in architecture_names():
+            raise ValueError(f"there is no world model {name!r}; choose from {', '.join(architecture_names())}")
+        return name
 
 
 class EvaluationConfig(Settings):

@@ -56,12 +56,32 @@ class _Core(nn.Module):
         return getattr(self.model, self.function)(*inputs)
 
 
+def layer_macs(model: DeployedModel) -> dict[str, dict[str, int]]:
+    """Return the multiply-accumulates of each linear layer of each core function, for one sample, in order of use."""
+    layers = {module: name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    counted: dict[str, dict[str, int]] = {}
+    for function in model.interface.functions:
+        found = counted.setdefault(function, {})
+
+        def count(layer: nn.Module, *_: object, found: dict[str, int] = found) -> None:
+            assert isinstance(layer, nn.Linear)
+            found[layers[layer]] = found.get(layers[layer], 0) + layer.weight.numel()
+
+        hooks = [layer.register_forward_hook(count) for layer in layers]
+        with torch.inference_mode():
+            getattr(model, function)(*(torch.zeros(1, size) for size in model.interface.input_sizes(function).values()))
+        for hook in hooks:
+            hook.remove()
+    return counted
+
+
 class TorchExecutor(Executor):
     """Runs a `DeployedModel` in PyTorch, float32: the reference that every target is compared with."""
 
     def __init__(self, model: DeployedModel) -> None:
         super().__init__("pytorch", model.interface, model.macs)
         self.model = model.eval()
+        self.layers = layer_macs(model)
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """Evaluate one core function; see `Executor.call`."""

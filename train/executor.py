@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nmbrl.train.deployed import TorchExecutor
-from nmbrl.train.run import open_run
+from nmbrl.train.run import frames_trained, open_run
 
 
 def load_executor(path: str | Path) -> TorchExecutor:
@@ -15,4 +15,7 @@ def load_executor(path: str | Path) -> TorchExecutor:
     run = open_run(path)
     executor = TorchExecutor(run.model)
     executor.provenance = {"run": run.id, "seed of the training": str(run.seed)}
+    trained = frames_trained(run)
+    if trained is not None:
+        executor.provenance["frames trained"] = f"{trained:,}"
     return executor

@@ -11,19 +11,10 @@ from nmbrl.targets.interface import Array, Task
 from nmbrl.train.config import LearnerConfig
 from nmbrl.train.deployed import TorchExecutor
 from nmbrl.train.imagination import Explorer, Rollout, lambda_returns
-from nmbrl.train.models.gru import Gru
-from nmbrl.train.models.rssm import Rssm
+from nmbrl.train.models.architectures import build_model
 from nmbrl.train.models.trainable import Scales, TrainableModel
 
 Batch = Mapping[str, Array]
-
-
-def build_model(config: LearnerConfig, task: Task, terminates: bool) -> TrainableModel:
-    """Make the untrained model that `config` asks for, without scales (as deployed)."""
-    sizes = (config.hidden_size, config.width)
-    if config.architecture == "rssm":
-        return Rssm(task, terminates, config.discount, *sizes, config.rssm)
-    return Gru(task, terminates, config.discount, *sizes)
 
 
 class Learner:

@@ -1,6 +1,7 @@
 """A run on disk: what a training leaves, how it is read, and how it is replaced whole (format in docs/run.md)."""
 
 import functools
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from nmbrl.targets.load import RUN_CONFIG
 from nmbrl.train import replay, tensors
 from nmbrl.train.config import TrainingConfig
 from nmbrl.train.deployed import DeployedModel
-from nmbrl.train.learner import build_model
+from nmbrl.train.models.architectures import build_model
 from nmbrl.train.replay import Batch, Stretch
 from nmbrl.train.settings import dump_yaml, make_config, read_yaml
 
@@ -253,6 +254,15 @@ def open_run(path: str | Path) -> Run:
         raise NmbrlError(f"{path} has no {MODEL} yet: finish it with nmbrl-train --resume --out {path}")
     model, digest = unpack_model(_read(path / MODEL), str(path / MODEL), config)
     return Run(path, config, model, digest[:16])
+
+
+def frames_trained(run: Run) -> int | None:
+    """Return the physics steps that a run's metrics tell of; None where they were left out."""
+    try:
+        lines = (run.path / METRICS).read_text().splitlines()
+        return max(json.loads(line)["frames"] for line in lines)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def pack_model(model: DeployedModel) -> bytes:

@@ -70,7 +70,8 @@ def make_config(settings: Mapping[str, Any], source: str) -> TrainingConfig:
         return TrainingConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        raise NmbrlError(f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise NmbrlError(f"{source}: {'.'.join(map(str, first['loc']))}: {said}") from error
 
 
 def dump_yaml(config: TrainingConfig) -> str:

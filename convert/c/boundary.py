@@ -12,8 +12,8 @@ from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Interface
 
-# Rows that the scratch memory is planned for: a multiple of the tiles of 3 and 4 rollouts of the kernels.
-MAX_BATCH = 24
+# Rows that the scratch memory is planned for: a multiple of the tiles of 4 rollouts of the kernels.
+MAX_BATCH = 32
 # Parameters of the entry points in nmbrl.h beside the state, and where the function's outputs go.
 OUTPUTS = {"observe": {}, "imagine": {"r": "reward", "c": "alive"}, "act": {"a": "action"}, "value": {"v": "value"},
            "decode": {"o": "observation"}}  # fmt: skip
@@ -155,13 +155,14 @@ class _Boundary:
         for function in ("observe", "imagine", "act", "value", "decode"):
             if function in self.records or function == "observe":
                 lines += [*self._entry(function), ""]
-        return lines
+        return [*lines, *self._entry("imagine", shared=True), ""]
 
-    def _entry(self, function: str) -> list[str]:
+    def _entry(self, function: str, shared: bool = False) -> list[str]:
+        """Return the lines of one; shared: all rows begin from one state."""
         moving = function in ("observe", "imagine")
         inputs = [INPUTS[name][0] for name in ("a", "o") if name in self.interface.input_sizes(function)]
         written = [*(["next"] if moving else []), *OUTPUTS[function].values()]
-        pointers = {"state": "NMBRL_STATE_SIZE"}
+        pointers = {} if shared else {"state": "NMBRL_STATE_SIZE"}
         pointers |= {INPUTS[name][0]: INPUTS[name][1] for name in INPUTS if INPUTS[name][0] in inputs}
         pointers |= {name: "NMBRL_STATE_SIZE" for name in ("next",) if moving}
         pointers |= {"reward": "1", "alive": "1"} if function == "imagine" else {}
@@ -172,8 +173,10 @@ class _Boundary:
             *(f"const int8_t *{n}" for n in inputs),
             *(f"int8_t *{n}" for n in written),
         ]
-        calls = [*self._call(function), *self._aliases(function)]
-        lines = [f"void nmbrl_{function}({', '.join(parameters)}, size_t n) {{"]
+        stride = "0" if shared else "NMBRL_STATE_SIZE"
+        calls = [*self._call(function, stride), *self._aliases(function, stride)]
+        name = f"{function}_from" if shared else function
+        lines = [f"void nmbrl_{name}({', '.join(parameters)}, size_t n) {{"]
         if function == "imagine" and not self.interface.terminates:
             lines.append("    (void)alive;")
             del pointers["alive"]
@@ -188,11 +191,11 @@ class _Boundary:
             "}",
         ]
 
-    def _call(self, function: str) -> list[str]:
+    def _call(self, function: str, stride: str) -> list[str]:
         if function not in self.records:
             return []
         record = self.records[function]
-        arguments = [self._input(tensor.name) for tensor in record.inputs]
+        arguments = [self._input(tensor.name, stride) for tensor in record.inputs]
         for tensor in record.outputs:
             if tensor.name in self.offsets and function in ("observe", "imagine"):
                 arguments.append(f"next + {self.offsets[tensor.name]}, NMBRL_STATE_SIZE")
@@ -200,16 +203,16 @@ class _Boundary:
                 arguments.append(f"{OUTPUTS[function][tensor.name]}, {tensor.size}")
         return [f"{function}_rows({', '.join(arguments)}, rows);"]
 
-    def _input(self, name: str) -> str:
+    def _input(self, name: str, stride: str) -> str:
         if name in self.offsets:
-            return f"state + {self.offsets[name]}, NMBRL_STATE_SIZE"
+            return f"state + {self.offsets[name]}, {stride}"
         return ", ".join(INPUTS[name])
 
-    def _aliases(self, function: str) -> list[str]:
+    def _aliases(self, function: str, stride: str) -> list[str]:
         calls = []
         sizes = {segment.name: segment.size for segment in self.interface.state}
         for output, source in self.interface.aliases.get(function, {}).items():
             if function in ("observe", "imagine"):
                 target = f"next + {self.offsets[output]}, NMBRL_STATE_SIZE"
-                calls.append(f"nmbrl_copy({sizes[output]}, {self._input(source)}, {target}, rows);")
+                calls.append(f"nmbrl_copy({sizes[output]}, {self._input(source, stride)}, {target}, rows);")
         return calls

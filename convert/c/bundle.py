@@ -10,7 +10,8 @@ from nmbrl.convert.c.footprint import footprint
 from nmbrl.convert.c.foreign import convert_model
 from nmbrl.convert.c.memory import memory_map
 from nmbrl.convert.c.sources import runtime_sources
-from nmbrl.convert.c.verify import count_differences
+from nmbrl.convert.c.verify import ROWS, count_differences
+from nmbrl.convert.quiet import quiet
 from nmbrl.targets.bundle import Bundle, Function, read_bundle, write_bundle
 from nmbrl.targets.c import CExecutor
 from nmbrl.targets.errors import NmbrlError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["convert", "convert_bundle", "convert_model"]
 
 Progress = Callable[[str], None]
+# What a report calls the comparison with the oracle.
+CHECK = f"{ROWS} random inputs a function, against TensorFlow Lite Micro"
 
 
 def convert(run: "Run", out: Path, progress: Progress = lambda message: None) -> Bundle:
@@ -34,7 +37,8 @@ def convert(run: "Run", out: Path, progress: Progress = lambda message: None) ->
     Raises:
         NmbrlError: if a function cannot be lowered, or the C code differs from TFLM in any bit.
     """
-    from nmbrl.convert import tflite  # brings PyTorch and its converters, which a .tflite bundle does not need
+    with quiet():
+        from nmbrl.convert import tflite  # brings PyTorch and its converters, which a .tflite bundle does not need
 
     with tempfile.TemporaryDirectory() as directory:
         tflite.convert(run, Path(directory) / "tflite", progress)
@@ -61,6 +65,7 @@ def convert_bundle(path: Path, out: Path, progress: Progress = lambda message: N
     differences = count_differences(executor, models, source.functions)
     if any(differences.values()):
         raise NmbrlError(f"the C code differs from TFLM: {differences}; this is a bug of nmbrl")
+    compared = sum(ROWS * tensor.size for function in records.values() for tensor in function.outputs)
     return write_bundle(
         out,
         {**{name: text.encode() for name, text in texts.items()}, "memory.txt": _memory(sources).encode()},
@@ -73,6 +78,7 @@ def convert_bundle(path: Path, out: Path, progress: Progress = lambda message: N
             "macs": macs,
             "memory": footprint(sources, executor),
             "tflm_differences": differences,
+            "checks": {CHECK: {"compared": compared, "differing": sum(differences.values())}},
         },
     )
 

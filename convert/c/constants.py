@@ -35,8 +35,10 @@ class Constants:
         return self._names[key]
 
     def table(self, name: str, table: Table | None) -> str:
-        """Return the name of an int8 table, in the order of bit patterns; ``NULL`` if there is none."""
-        return "NULL" if table is None else self.add(name, "int8_t", by_pattern(table), "tables")
+        """Return the place of 0 in an int8 table that reaches from -128 to 255; ``NULL`` if there is none."""
+        if table is None:
+            return "NULL"
+        return f"{self.add(name, 'int8_t', table + table[:128], 'tables')} + 128"
 
     def lines(self) -> list[str]:
         """Return the definitions."""

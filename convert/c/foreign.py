@@ -10,9 +10,6 @@ from nmbrl.convert.c.sources import kernel_sources
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_text
 
-# Rows that the scratch memory of a lone model is planned for.
-BATCH = 1
-
 
 def convert_model(path: Path, out: Path) -> Path:
     """Write ``<name>.h`` and ``<name>.c`` for a .tflite file, and the kernels that they need.
@@ -58,12 +55,12 @@ def print_model(content: bytes, name: str) -> tuple[str, str]:
     arguments = [f"{n}, {size}" for n, size in zip([*inputs, *outputs], sizes, strict=True)]
     guard = f"{name.upper()}_H"
     header = [
-        f"/* {name}, from an int8 .tflite model. Rows lie one after another; n is at most {BATCH}. */",
+        f"/* {name}, from an int8 .tflite model. Rows lie one after another; n is at most {graph.rows}. */",
         f"#ifndef {guard}", f"#define {guard}", "", "#include <stddef.h>", "#include <stdint.h>", "",
         *_describe(graph, inputs, outputs), f"{prototype};", "", "#endif",
     ]  # fmt: skip
     source = [
-        f'#include "{name}.h"', "", '#include "nmbrl_kernels.h"', "", f"#define NMBRL_MAX_BATCH {BATCH}", "",
+        f'#include "{name}.h"', "", '#include "nmbrl_kernels.h"', "", f"#define NMBRL_MAX_BATCH {graph.rows}", "",
         *printer.constants.lines(), "", *printer.layers(), "", scratch_definition(printer), "",
         *definition, "", f"{prototype} {{", f"    {name}_rows({', '.join(arguments)}, n);", "}",
     ]  # fmt: skip

@@ -11,8 +11,6 @@ from nmbrl.convert.c.steps import Add, Dense, Lowered, Map, Multiply, Slot, Soft
 
 # NMBRL_WEIGHT_MARGIN of runtime/c/nmbrl_kernels.h.
 WEIGHT_MARGIN = 32
-# What nmbrl_kernels.h calls a short shift.
-SHORTEST = -11
 
 
 class Printer:
@@ -103,8 +101,7 @@ class Printer:
         table = self.constants.table(f"{name}_table", step.table)
         fields = (
             f"{weights}, {bias}, {multiplier}, {shift}, {table}, {rows}, {columns}, "
-            f"{step.zero_point}, {step.low}, {step.high}, {int(max(shifts) > 0)}, "
-            f"{int(min(shifts) >= SHORTEST and max(shifts) < 0)}"
+            f"{step.zero_point}, {step.low}, {step.high}, {min(shifts)}, {max(shifts)}"
         )
         layer = self._layer("dense", name, fields)
         return f"dense(&{layer}"
@@ -145,7 +142,7 @@ class Printer:
 
 def scratch_definition(printer: Printer) -> str:
     """Return the definition of the memory that all functions share, empty if they need none."""
-    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH];" if printer.scratch else ""
+    return f"static int8_t scratch[{printer.scratch} * NMBRL_MAX_BATCH] NMBRL_ALIGNED;" if printer.scratch else ""
 
 
 def float_literal(value: float) -> str:

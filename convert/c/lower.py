@@ -57,8 +57,6 @@ class _Lowering:
             tensor = graph.tensors[index]
             if tensor.dtype != "int8" or not tensor.scales or tensor.data is not None:
                 raise ModelError(f"input {name} is {tensor.dtype}, not quantised int8; convert the model to int8 input")
-            if not tensor.is_row:
-                raise ModelError(f"input {name} has shape {list(tensor.shape)}; the C runtime takes one row")
             self.values[index] = Value(Slot(name, tensor.size, "input"))
         self.inputs = tuple(self.values[index].slot for index in graph.inputs)
 

@@ -1,7 +1,7 @@
 """What the converter needs of a .tflite file (schema: tensorflow/lite/schema/schema.fbs), validated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,12 +94,21 @@ class OperatorInfo:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's only subgraph."""
+    """A model's only subgraph, for one row.
+
+    Attributes:
+        tensors: by position.
+        operators: in the order of execution.
+        inputs: positions of tensors.
+        outputs: positions of tensors.
+        rows: how many rows of each activation the file computes at once, independently of each other.
+    """
 
     tensors: tuple[TensorInfo, ...]
     operators: tuple[OperatorInfo, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    rows: int = 1
 
 
 def read_graph(content: bytes) -> Graph:
@@ -126,9 +135,33 @@ def _read_graph(content: bytes) -> Graph:
     graph = graphs[0]
     tensors = tuple(_tensor(table, i, buffers) for i, table in enumerate(graph.tables(0)))
     operators = tuple(_operator(table, i, names, len(tensors)) for i, table in enumerate(graph.tables(3)))
-    read = Graph(tensors, operators, *(_indices(graph.array(i, "int32"), len(tensors), "the graph") for i in (1, 2)))
+    inputs, outputs = (_indices(graph.array(i, "int32"), len(tensors), "the graph") for i in (1, 2))
+    read = Graph(tensors, operators, inputs, outputs)
     _check_order(read)
-    return read
+    return _one_row(read)
+
+
+def _one_row(graph: Graph) -> Graph:
+    """Return what a graph does to each of its rows: leading dimensions that all activations share become 1."""
+    used = {*graph.inputs, *(i for operator in graph.operators for i in (*operator.inputs, *operator.outputs))}
+    activations = {t.position: t.shape for t in graph.tensors if t.position in used and t.data is None}
+    first = graph.tensors[graph.inputs[0]].shape
+    for rows in (int(np.prod(first[:-1], dtype=np.int64)), *first[:1]):
+        leading = {position: _leading(shape, rows) for position, shape in activations.items()}
+        if rows > 1 and all(leading.values()):
+            tensors = tuple(
+                replace(t, shape=(1,) * count + t.shape[count:]) if (count := leading.get(t.position, 0)) else t
+                for t in graph.tensors
+            )
+            return replace(graph, tensors=tensors, rows=rows)
+    return graph
+
+
+def _leading(shape: tuple[int, ...], rows: int) -> int:
+    """How many dimensions, not counting the last, make up this many rows; 0 if none do."""
+    products = np.cumprod(np.asarray(shape[:-1], np.int64))
+    found = np.flatnonzero(products == rows)
+    return int(found[-1]) + 1 if len(found) else 0
 
 
 def _operator_name(code: Table) -> str:

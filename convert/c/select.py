@@ -41,7 +41,7 @@ def _slice(operator: OperatorInfo, tensors: Sequence[TensorInfo]) -> tuple[int, 
     _last_axis(operator, shape, -1)
     start = int(begin[-1])
     stop = shape[-1] if size[-1] == -1 else start + int(size[-1])
-    inside = 0 <= start < stop <= shape[-1] and not begin[:-1].any() and np.isin(size[:-1], (1, -1)).all()
+    inside = 0 <= start < stop <= shape[-1] and not begin[:-1].any() and ((size[:-1] == -1) | (size[:-1] >= 1)).all()
     require(inside, operator, f"cuts {start} to {stop} of {shape[-1]}")
     require(len(operator.outputs) == 1, operator, "has more than one output")
     return source, [(start, stop)]

@@ -1,6 +1,5 @@
-"""Lowering to Loihi: every core function as a sigma-delta network of graded spikes in fixed point."""
+"""Lowering to Loihi: every core function as a sigma-delta network of graded spikes, or a spiking student (`lif`)."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi.emission import SEGMENTS, Emission, scale_of
+from nmbrl.convert.loihi.footprint import count_synapses, synaptic_bytes
 from nmbrl.convert.loihi.lowering import Graph, lower
 from nmbrl.convert.loihi.scales import Scales, choose_scales, measure_ranges, tie_states
 from nmbrl.convert.provenance import make_provenance
@@ -18,9 +18,10 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.chips import find_chip
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
-from nmbrl.targets.loihi.placement import Placement, place
+from nmbrl.targets.loihi.placement import place
 from nmbrl.targets.loihi.storage import encode_network
-from nmbrl.train.deployed import DeployedModel, TorchExecutor
+from nmbrl.targets.plugins import unknown_options
+from nmbrl.train.deployed import DeployedModel, TorchExecutor, layer_macs
 
 if TYPE_CHECKING:
     from nmbrl.train.run import Run
@@ -28,16 +29,15 @@ if TYPE_CHECKING:
 PACKAGES = ("torch",)
 
 
+Progress = Callable[[str], None]
+
+
 def convert(
     run: "Run",
     out: Path,
-    progress: Callable[[str], None] = lambda message: None,
+    progress: Progress = lambda message: None,
     method: str = "sigma-delta",
-    threshold: float = 0.0,
-    message_bits: int = 16,
-    weight_bits: int = 8,
-    chip: str = "loihi2",
-    neurons_a_core: int | None = None,
+    **options: Any,
 ) -> Bundle:
     """Write a run's model as a Loihi bundle.
 
@@ -45,7 +45,42 @@ def convert(
         run: what `nmbrl.train.run.open_run` gives.
         out: directory of the bundle.
         progress: called with the name of every step before it starts.
-        method: ``sigma-delta``.
+        method: name in `METHODS`.
+        **options: of the method.
+
+    Raises:
+        NmbrlError: if the method is unknown, does not have an option, or fails.
+    """
+    if method not in METHODS:
+        raise NmbrlError(f"unknown method {method!r} for Loihi; choose from {', '.join(METHODS)}")
+    unknown = unknown_options(METHODS[method](), 3, options)
+    if unknown:
+        raise NmbrlError(f"--{unknown[0].replace('_', '-')} is no option of method {method}")
+    return METHODS[method]()(run, out, progress, **options)
+
+
+def _find_lif() -> Callable[..., Bundle]:
+    from nmbrl.convert.loihi import lif  # which uses this module's neighbours
+
+    return lif.convert
+
+
+def convert_sigma_delta(
+    run: "Run",
+    out: Path,
+    progress: Progress = lambda message: None,
+    threshold: float = 0.0,
+    message_bits: int = 16,
+    weight_bits: int = 8,
+    chip: str = "loihi2",
+    neurons_a_core: int | None = None,
+) -> Bundle:
+    """Write a run's model as sigma-delta networks.
+
+    Args:
+        run: see `convert`.
+        out: see `convert`.
+        progress: see `convert`.
         threshold: changes smaller than this many steps of a population's messages are not sent.
         message_bits: width of messages, signed.
         weight_bits: width of weights without their sign.
@@ -56,8 +91,6 @@ def convert(
         NmbrlError: if the networks do not fit the chip, the model uses an operation that has no counterpart, or an
             option is out of range.
     """
-    if method != "sigma-delta":
-        raise NmbrlError(f"unknown method {method!r} for Loihi; choose sigma-delta")
     progress("calibrate")
     samples = compute_samples(run.model, run.calibration, run.seed)
     progress("lower")
@@ -71,7 +104,7 @@ def convert(
     for name, network in networks.items():
         files |= encode_network(network, name)
     options = {
-        "method": method,
+        "method": "sigma-delta",
         "threshold": threshold,
         "message_bits": message_bits,
         "weight_bits": weight_bits,
@@ -88,10 +121,11 @@ def convert(
         provenance=make_provenance(run, PACKAGES, options),
         measured={
             "macs": dict(run.model.macs),
-            "bytes": _synaptic_bytes(placement),
+            "layers": layer_macs(run.model),
+            "bytes": synaptic_bytes(placement),
             "errors": errors,
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},
-            "synapses": {name: _synapses(network) for name, network in networks.items()},
+            "synapses": {name: count_synapses(network) for name, network in networks.items()},
             "steps": {name: network.steps for name, network in networks.items()},
             "cores": placement.count(),
         },
@@ -153,16 +187,10 @@ def _function(name: str, graph: Graph, scales: Scales) -> Function:
     return Function(file=f"{name}.json", inputs=tensors(graph.inputs), outputs=tensors(graph.outputs))
 
 
-def _synapses(network: Network) -> int:
-    return sum(int(np.count_nonzero(part.weights)) for part in network.synapses)
+# How to find what converts by each method.
+METHODS: dict[str, Callable[[], Callable[..., Bundle]]] = {
+    "sigma-delta": lambda: convert_sigma_delta,
+    "lif": _find_lif,
+}
 
-
-def _synaptic_bytes(placement: Placement) -> dict[str, int]:
-    """Synaptic memory of the cores of each function, as it is encoded there."""
-    bits = Counter[str]()
-    for core in placement.cores:
-        bits[core.function] += core.synaptic_bits
-    return {function: count // 8 for function, count in bits.items()}
-
-
-__all__: list[Any] = ["build", "convert"]
+__all__ = ["METHODS", "build", "convert"]

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "nmbrl_fixed_point.h"
 #include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
@@ -28,8 +30,15 @@ void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_
     }
 }
 
-#if NMBRL_USE_PORTABLE
 void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
+                 size_t n) {
+    const size_t different = x_stride ? n : 1;
+    nmbrl_dense_rows(layer, x, x_stride, y, y_stride, different);
+    for (size_t row = different; row < n; ++row) memcpy(y + row * y_stride, y, layer->rows);
+}
+
+#if NMBRL_USE_PORTABLE
+void nmbrl_dense_rows(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                  size_t n) {
     nmbrl_dense_portable(layer, x, x_stride, y, y_stride, n);
 }

@@ -98,9 +98,9 @@ static void tile(const nmbrl_dense_layer *l, const int8_t *x, size_t x_stride, i
     if (l->table) nmbrl_map(l->table, l->rows, y, y_stride, y, y_stride, samples);
 }
 
-void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
+void nmbrl_dense_rows(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                  size_t n) {
-    if (layer->columns > WIDEST || layer->shifts_left) {
+    if (layer->columns > WIDEST || layer->greatest_shift > 0) {
         nmbrl_dense_portable(layer, x, x_stride, y, y_stride, n);
         return;
     }

@@ -105,8 +105,7 @@ void nmbrl_fit(nmbrl_planner *p) {
 /* Normal noise, correlated between successive decisions (first-order autoregressive), of variance 1. */
 static void draw_normal(const nmbrl_planner *p, uint32_t purpose, uint32_t sample, nmbrl_plan_row *plan) {
     stream s = open_stream(p, purpose, sample);
-    const float correlation = p->options.correlation;
-    const float fresh = nmbrl_sqrt(1.0f - correlation * correlation);
+    const float correlation = p->options.correlation, fresh = p->fresh;
     for (size_t t = 0; t < p->options.horizon; ++t) {
         for (size_t j = 0; j < NMBRL_ACTION_SIZE; ++j) {
             const float noise = nmbrl_normal(next_word(&s));

@@ -4,7 +4,7 @@
 #include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
-#if !NMBRL_USE_MVE
+#if !NMBRL_USE_MVE && !NMBRL_USE_DSP
 void nmbrl_map(const int8_t *table, size_t size, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                size_t n) {
     for (size_t row = 0; row < n; ++row, x += x_stride, y += y_stride) {

@@ -6,6 +6,7 @@
 
 void nmbrl_map(const int8_t *table, size_t size, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
                size_t n) {
+    nmbrl_join_rows(x_stride == size && y_stride == size, &size, &n);
     for (size_t row = 0; row < n; ++row, x += x_stride, y += y_stride) {
         const uint8_t *from = (const uint8_t *)x;
         int8_t *to = y;

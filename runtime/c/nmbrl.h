@@ -34,6 +34,9 @@ void nmbrl_observe(const int8_t *state, const int8_t *action, const int8_t *obse
 /* States and actions -> next states, rewards (n) and, where NMBRL_TERMINATES, continue probabilities (n; else unused). */
 void nmbrl_imagine(const int8_t *state, const int8_t *action, int8_t *next, int8_t *reward, int8_t *alive, size_t n);
 
+/* The same from one state, which each action follows. */
+void nmbrl_imagine_from(const int8_t *state, const int8_t *action, int8_t *next, int8_t *reward, int8_t *alive, size_t n);
+
 /* States -> the policy's mean actions, or logits where NMBRL_DISCRETE. */
 void nmbrl_act(const int8_t *state, int8_t *action, size_t n);
 
@@ -86,7 +89,7 @@ typedef struct {
     uint16_t samples;        /* 4 .. NMBRL_MAX_SAMPLES */
     uint16_t horizon;        /* 1 .. NMBRL_MAX_HORIZON */
     uint16_t iterations;     /* 1 .. 64 */
-    uint16_t elites;         /* 1 .. NMBRL_MAX_ELITES, at most samples */
+    uint16_t elites;         /* 1 .. NMBRL_MAX_ELITES, fewer than samples */
     uint16_t policy_samples; /* 1 .. samples - 2 */
     float temperature;       /* > 0; MPPI only */
     float std_start;         /* > 0 */
@@ -103,6 +106,7 @@ typedef float nmbrl_plan_row[NMBRL_ACTION_SIZE];
 typedef struct {
     nmbrl_method method;
     nmbrl_options options;
+    float fresh; /* sqrt(1 - correlation^2) */
     uint64_t seed;
     uint32_t decisions; /* decisions since the reset: the counter of the random numbers */
     uint32_t fallbacks; /* of those, decisions in which the policy's plan was kept */

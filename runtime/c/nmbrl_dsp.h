@@ -70,10 +70,28 @@ static inline nmbrl_factor nmbrl_make_factor(int32_t multiplier, int shift, int 
     return f;
 }
 
-/* clamp(zero_point + doubled / 2 * factor), right shifts from 1 to 20, all of int8 */
+/* clamp(zero_point + doubled / 2 * factor), right shifts from 1 to 20, all of int8. Ties go away from zero because negative
+ * numbers get one less; where doubled is negative and its product is 0, this changes nothing. */
 static inline int32_t nmbrl_apply_simple(int32_t doubled, int32_t multiplier, int32_t offset, int right) {
-    const int32_t x = nmbrl_high_word(doubled, multiplier);
-    return nmbrl_saturate((x + offset + (x >> 31)) >> right);
+    int32_t x;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(x) : "r"(doubled), "r"(multiplier), "r"(offset));
+    return nmbrl_saturate((x + (doubled >> 31)) >> right);
+}
+
+/* Whether a shift and limits are what nmbrl_apply_short computes. */
+static inline int nmbrl_is_short(int shift, int low, int high) {
+    return shift >= -12 && shift <= -2 && low == -128 && high == 127;
+}
+
+/* What shifts and rounds in one multiplication by 2^-32: 2^(32 + shift) + 2^(12 + shift). The second term carries ties away
+ * from zero, and nothing else over while results are below 256. */
+static inline int32_t nmbrl_short_factor(int shift) { return (int32_t)(0x00100001u << (12 + shift)); }
+
+/* clamp(zero_point + doubled / 2 * multiplier * 2^(shift - 31)) */
+static inline int32_t nmbrl_apply_short(int32_t doubled, int32_t multiplier, int32_t factor, int32_t zero_point) {
+    int32_t x = nmbrl_high_word(doubled, multiplier);
+    __asm__("smmlar %0, %0, %1, %2" : "+r"(x) : "r"(factor), "r"(zero_point));
+    return nmbrl_saturate(x);
 }
 
 /* The same for any factor. */

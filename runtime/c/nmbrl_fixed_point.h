@@ -30,7 +30,7 @@ static inline int8_t nmbrl_clamp(int32_t x, int32_t low, int32_t high) {
 }
 
 static inline int8_t nmbrl_look_up(const int8_t *table, int8_t index) {
-    return table[(uint8_t)index];
+    return table[index];
 }
 
 #endif

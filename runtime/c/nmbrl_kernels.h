@@ -1,14 +1,22 @@
 /* The kernels that a generated model calls: n rows at a time, each with the distance between its rows (stride).
  *
  * Integers are those of TensorFlow Lite Micro. A factor is multiplier * 2^(shift - 31), applied with two roundings
- * (nmbrl_fixed_point.h). Tables of int8 are indexed by the bit pattern of an int8: 0 .. 127, then -128 .. -1.
- * Outputs must not overlap inputs, except that nmbrl_map may work in place.
+ * (nmbrl_fixed_point.h). Tables are indexed by the bit pattern of an int8, 0 .. 127, then -128 .. -1; those of int8 by its
+ * value too: 128 elements lie before the first.
+ * Outputs must not overlap inputs, except that nmbrl_map may work in place. A stride of 0 makes all rows of an operand
+ * the same.
  */
 #ifndef NMBRL_KERNELS_H
 #define NMBRL_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Rows that lie one after another without gaps are one row. */
+static inline void nmbrl_join_rows(int without_gaps, size_t *size, size_t *n) {
+    *size = without_gaps ? *size * *n : *size;
+    *n = without_gaps ? 1 : *n;
+}
 
 /* y = table[clamp(zero_point + (W x + bias) * factor)]; a zero point of x is part of the bias.
  *
@@ -30,11 +38,14 @@ typedef struct {
     uint16_t rows;
     uint16_t columns;
     int8_t zero_point, low, high;
-    uint8_t shifts_left;  /* 1 if any shift is positive */
-    uint8_t shifts_short; /* 1 if all shifts are from -11 to -1 */
+    int8_t least_shift, greatest_shift;
 } nmbrl_dense_layer;
 
 void nmbrl_dense(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride, size_t n);
+
+/* What it calls for rows that differ: one version for each instruction set. */
+void nmbrl_dense_rows(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,
+                      size_t n);
 
 /* The same, in plain C: the definition of every other version. */
 void nmbrl_dense_portable(const nmbrl_dense_layer *layer, const int8_t *x, size_t x_stride, int8_t *y, size_t y_stride,

@@ -26,7 +26,7 @@ nmbrl_options nmbrl_default_options(void) {
 /* Comparisons with NaN are false, so that it is refused. */
 static int valid(const nmbrl_options *o) {
     const int sizes = o->samples >= 4 && o->horizon >= 1 && o->iterations >= 1 && o->iterations <= MAX_ITERATIONS &&
-                      o->elites >= 1 && o->elites <= o->samples && o->policy_samples >= 1 &&
+                      o->elites >= 1 && o->elites < o->samples && o->policy_samples >= 1 &&
                       o->policy_samples <= o->samples - 2;
     const int reals = o->temperature > 0.0f && o->temperature < 1e6f && o->std_start > 0.0f && o->std_start < 1e6f &&
                       o->std_floor >= 0.0f && o->std_floor < (NMBRL_DISCRETE ? 1.0f : 1e6f) &&
@@ -45,6 +45,7 @@ nmbrl_status nmbrl_configure(nmbrl_planner *p, nmbrl_method method, const nmbrl_
     if (!valid(options)) return NMBRL_BAD_OPTIONS;
     p->method = method;
     p->options = *options;
+    p->fresh = nmbrl_sqrt(1.0f - options->correlation * options->correlation);
     p->warm = 0;
     return NMBRL_OK;
 }
@@ -120,10 +121,10 @@ static void fit(nmbrl_planner *p, size_t n) {
 }
 
 /* Imagines the first samples: the policy's, the last plan shifted by a decision, and draws around the better of the
- * two that have no noise. */
-static void propose(nmbrl_planner *p) {
+ * two that have no noise. Returns how many they are: one less where there is no last plan. */
+static size_t propose(nmbrl_planner *p) {
     const size_t count = p->options.policy_samples, horizon = p->options.horizon;
-    const size_t known = count + (p->warm ? 1 : 0);
+    const size_t known = count + (p->warm ? 1 : 0), samples = p->options.samples;
     memset(p->plans[0], 0, sizeof p->plans[0]);
     for (size_t i = 1; i < count; ++i) nmbrl_draw_policy_noise(p, (uint32_t)i, p->plans[i]);
     if (p->warm) {
@@ -132,17 +133,19 @@ static void propose(nmbrl_planner *p) {
     }
     nmbrl_imagine_plans(p, 0, known, count, known - count);
     nmbrl_centre(p, p->warm && p->scores[count] > p->scores[0] ? count : 0);
-    for (size_t i = known; i < p->options.samples; ++i) nmbrl_draw(p, NMBRL_DRAWS, (uint32_t)i, p->plans[i]);
-    nmbrl_imagine_plans(p, known, p->options.samples - known, 0, 0);
+    /* The place of the last plan is kept for it. */
+    const size_t drawn = samples - count - 1;
+    for (size_t i = 0; i < drawn; ++i) nmbrl_draw(p, NMBRL_DRAWS, (uint32_t)(count + 1 + i), p->plans[known + i]);
+    nmbrl_imagine_plans(p, known, drawn, 0, 0);
+    return known + drawn;
 }
 
 static void search(nmbrl_planner *p) {
     const size_t samples = p->options.samples, elites = p->options.elites, horizon = p->options.horizon;
-    propose(p);
+    size_t n = propose(p);
     const float policy_score = p->scores[0];
     const float spread = deviation(p->scores, p->options.policy_samples);
     memcpy(p->policy_plan, p->plans[0], sizeof p->policy_plan);
-    size_t n = samples;
     for (uint32_t iteration = 1; iteration < p->options.iterations; ++iteration) {
         fit(p, n);
         for (size_t i = 0; i < samples; ++i) nmbrl_draw(p, NMBRL_DRAWS + iteration, (uint32_t)i, p->plans[elites + i]);

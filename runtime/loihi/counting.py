@@ -79,10 +79,11 @@ class Tally:
         """Counts a decision of each population, and the share of its possible messages that it did not send."""
         rows = []
         for function in self.messages:
-            for population in self.executor.networks[function].populations:
+            network = self.executor.networks[function]
+            for population in network.populations:
                 row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
                 row |= {name: self.counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
-                row["sparsity"] = 1 - row["messages"] / (population.size * self.counts[function])
+                row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * self.counts[function])
                 rows.append(row)
         return rows
 
@@ -123,9 +124,11 @@ class Tally:
     def neurobench(self) -> dict[str, Any]:
         """NeuroBench's quantities, of a decision where they count work.
 
-        Messages are graded, so their operations are multiply-accumulates. An activation is a message of a neuron in a
-        call, as each can send once in it.
+        What graded messages do at synapses are multiply-accumulates, what spikes do are accumulates. An activation is a
+        message of a neuron in a call, as each can send once in it, or in a step where neurons run on.
         """
+        binary = all(part.binary for network in self.executor.networks.values() for part in network.synapses)
+        operations = self.counts["synaptic_operations"]
         networks = self.executor.networks
         placed = sum(core.synaptic_bits for core in self.executor.placement.cores)
         weights = [part.weights for network in networks.values() for part in network.synapses]
@@ -137,8 +140,8 @@ class Tally:
             "ConnectionSparsity": 1 - connected / elements,
             "ActivationSparsity": 1 - self.counts["messages"] / self.counts["possible_messages"],
             "SynapticOperations": {
-                "Effective_MACs": self.counts["synaptic_operations"],
-                "Effective_ACs": 0.0,
+                "Effective_MACs": 0.0 if binary else operations,
+                "Effective_ACs": operations if binary else 0.0,
                 "Dense": sum(
                     self.counts[function] * sum(part.weights.size for part in networks[function].synapses)
                     for function in self.messages

@@ -40,7 +40,7 @@ class PlannerOptions(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> "PlannerOptions":
-        if self.elites > self.samples:
+        if self.elites >= self.samples:
             raise ValueError(f"{self.elites} elites of {self.samples} samples; give fewer elites or more samples")
         if self.policy_samples > self.samples - 2:
             raise ValueError(f"{self.policy_samples} policy samples leave nothing of {self.samples} samples to search")

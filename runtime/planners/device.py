@@ -163,7 +163,8 @@ class _Lane:
         plans, scores = self.imagine(state, seeds, guided)
         better = self.last is not None and scores[-1] > scores[0]
         self.centre(plans[-1 if better else 0])
-        drawn = self.draw(DRAWS, range(len(plans), self.options.samples))
+        # The place of the last plan is kept for it.
+        drawn = self.draw(DRAWS, range(count + 1, self.options.samples))
         return np.concatenate([plans, drawn]), np.concatenate([scores, self.imagine(state, drawn)[1]])
 
     def shoot(self, state: Array) -> Array:

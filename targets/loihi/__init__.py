@@ -1,4 +1,4 @@
-"""Loihi: graded-spike networks in fixed point, the simulator that users run, and Lava to check it on."""
+"""Loihi: networks of graded or binary spikes in fixed point, the simulator that users run, and Lava to check it on."""
 
 from pathlib import Path
 
@@ -20,9 +20,14 @@ def open_executor(path: Path, bundle: Bundle, simulator: str = "fast") -> Execut
         NmbrlError: if a network is damaged, the simulator is unknown, or Lava is asked for and not installed.
     """
     from nmbrl.targets.loihi.executor import LoihiExecutor
+    from nmbrl.targets.loihi.host import FILE, read_host
     from nmbrl.targets.loihi.placement import read_placement
+    from nmbrl.targets.loihi.spiking_executor import SpikingExecutor
     from nmbrl.targets.loihi.storage import read_network
 
     networks = {name: read_network(path / function.file) for name, function in bundle.functions.items()}
     placement = read_placement(bundle.details.get("placement"), networks)
-    return LoihiExecutor(bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator, placement)
+    arguments = bundle.interface, bundle.measured["macs"], bundle.functions, networks, simulator, placement
+    if FILE in bundle.files:
+        return SpikingExecutor(*arguments, host=read_host(path / FILE))
+    return LoihiExecutor(*arguments)

@@ -2,12 +2,14 @@
 
 Sources: Davies et al. 2018, Loihi: a neuromorphic manycore processor with on-chip learning, IEEE Micro 38(1) (cores,
 neurons, synaptic memory, the mesh); nengo-loihi ``block.py`` and ``builder/validate.py`` (axons, words of synaptic
-memory); Intel's technology brief Taking Neuromorphic Computing to the Next Level with Loihi 2, 2021 (Loihi 2).
+memory) and ``hardware/nxsdk_objects.py`` (decays, thresholds); Intel's technology brief Taking Neuromorphic Computing
+to the Next Level with Loihi 2, 2021 (Loihi 2).
 """
 
 from dataclasses import dataclass
 
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi.network import KINDS
 
 KIBIBYTE_BITS = 8 * 1024
 
@@ -29,6 +31,8 @@ class Chip:
         message_bits: payload of a message.
         weight_bits: of a synapse as stored, the sign included.
         delay: longest delay of a synapse, in steps.
+        decays: different pairs of decays that a core's leaky neurons may have.
+        thresholds: different thresholds that they may have.
         tiles: width and height of the mesh of tiles.
         cores_a_tile: cores that share a router.
     """
@@ -45,6 +49,8 @@ class Chip:
     message_bits: int
     weight_bits: int
     delay: int
+    decays: int | None
+    thresholds: int | None
     tiles: tuple[int, int] = (8, 4)
     cores_a_tile: int = 4
 
@@ -59,7 +65,7 @@ LOIHI_1 = Chip(
     key="loihi1",
     name="Loihi 1",
     # Its neurons are leaky integrate-and-fire, with binary spikes.
-    kinds=frozenset(),
+    kinds=frozenset({"lif", "lif_reset"}),
     cores=128,
     synapses=None,
     compartments=1024,
@@ -69,13 +75,16 @@ LOIHI_1 = Chip(
     message_bits=1,
     weight_bits=9,
     delay=62,
+    decays=32,
+    thresholds=8,
 )
 # Of 192 KiB a core, 128 are taken as synaptic memory: how the rest is divided is not published. Neither is the mesh:
 # Loihi 1's stands in for it.
 LOIHI_2 = Chip(
     key="loihi2",
     name="Loihi 2",
-    kinds=frozenset({"input", "sigma_delta", "table", "product"}),
+    # Its neurons are programs.
+    kinds=frozenset(KINDS),
     cores=128,
     synapses=120_000_000,
     compartments=8192,
@@ -85,6 +94,8 @@ LOIHI_2 = Chip(
     message_bits=32,
     weight_bits=8,
     delay=62,
+    decays=None,
+    thresholds=None,
 )
 CHIPS = {chip.key: chip for chip in (LOIHI_1, LOIHI_2)}
 

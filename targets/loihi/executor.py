@@ -11,7 +11,7 @@ from nmbrl.targets.loihi.chips import LOIHI_2
 from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.limits import Integers
-from nmbrl.targets.loihi.network import Input, Network
+from nmbrl.targets.loihi.network import Network, Population
 from nmbrl.targets.loihi.placement import Placement, place
 from nmbrl.targets.loihi.simulator import Simulator
 from nmbrl.targets.loihi.traffic import Routes
@@ -27,7 +27,8 @@ class LoihiExecutor(Executor):
     Where all thresholds are 0 a call's result does not depend on what a lane has seen before, only its counts do. With
     larger thresholds the last changes too small to send are missing from it, within the thresholds.
 
-    Besides calls, ``counts`` has ``steps``, ``messages``, ``possible_messages`` (one a neuron and call),
+    Besides calls, ``counts`` has ``steps``, ``messages``, ``possible_messages`` (one a neuron and
+    call, of spiking neurons one a step),
     ``synaptic_operations``, ``neuron_updates``, ``packets`` (messages times the axons that they leave through),
     ``hops_east_west`` and ``hops_north_south`` (tiles that those cross), all summed over the batch; ``messages``,
     ``synaptic_operations`` and ``neuron_updates`` also for each population, as ``messages/<function>/<population>``.
@@ -61,14 +62,13 @@ class LoihiExecutor(Executor):
         super().__init__("loihi", interface, macs)
         if simulator not in SIMULATORS:
             raise NmbrlError(f"unknown simulator {simulator!r}; choose from {', '.join(SIMULATORS)}")
-        for name, function in functions.items():
-            _check(name, function, networks[name])
         self.functions, self.networks = functions, networks
+        self.check()
         self.placement = placement or place(networks, LOIHI_2)
         self._limits = {
-            (function, name): _input(network, population).limit
+            (function, name): network.limit(place)
             for function, network in networks.items()
-            for name, population in network.inputs.items()
+            for name, place in network.inputs.items()
         }
         self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
         self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
@@ -90,7 +90,7 @@ class LoihiExecutor(Executor):
             NmbrlError: in ``strict``, where a number is too wide for the chip (`WidthError`); in ``lava``, where Lava
                 fails, takes too long or differs.
         """
-        tensors, network = self.functions[function], self.networks[function]
+        network = self.networks[function]
         batch = len(next(iter(inputs.values())))
         simulator = self._simulators.get(function)
         if simulator is None:
@@ -100,20 +100,56 @@ class LoihiExecutor(Executor):
         else:
             simulator.resize(batch)
             simulator.activity.clear()
-        values = {
-            network.inputs[tensor.name]: quantise(inputs[tensor.name], tensor, self._limits[function, tensor.name])
-            for tensor in tensors.inputs
-        }
+        values = self.give(function, inputs)
         if function in self._lava:
-            sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
-            self._lava[function].check(values, sent)
+            self._lava[function].run(values)
+            last = self._lava[function].last
         else:
-            simulator.run(values)
+            last = self.run(simulator, values)
         self._count(function, simulator)
+        return self.take(function, simulator, last)
+
+    def give(self, function: str, inputs: dict[str, Array]) -> dict[str, Integers]:
+        """Return what the host gives before a call, (batch, size) by place; see `Simulator.step`."""
         return {
-            tensor.name: (simulator.sent(network.outputs[tensor.name]) * scale(tensor)).astype(np.float32)
-            for tensor in tensors.outputs
+            self.networks[function].inputs[tensor.name]: quantise(
+                inputs[tensor.name], tensor, self._limits[function, tensor.name]
+            )
+            for tensor in self.functions[function].inputs
         }
+
+    def run(self, simulator: AnySimulator, values: dict[str, Integers]) -> dict[str, Integers]:
+        """Run the steps of a call; return the messages of the last step, if `take` needs them."""
+        simulator.run(values)
+        return {}
+
+    def take(self, function: str, simulator: AnySimulator, last: dict[str, Integers]) -> dict[str, Array]:
+        """Return the outputs (batch, size) by name.
+
+        Args:
+            function: that was called.
+            simulator: after its steps.
+            last: what `run` returned.
+        """
+        outputs = self.networks[function].outputs
+        return {
+            tensor.name: (simulator.read(outputs[tensor.name]) * scale(tensor)).astype(np.float32)
+            for tensor in self.functions[function].outputs
+        }
+
+    def check(self) -> None:
+        """Check that functions and networks fit together.
+
+        Raises:
+            NmbrlError: if they do not.
+        """
+        for name, function in self.functions.items():
+            network = self.networks[name]
+            for tensors, places in ((function.inputs, network.inputs), (function.outputs, network.outputs)):
+                for tensor in tensors:
+                    scale(tensor)
+                    population = network.by_name.get(places.get(tensor.name, "").partition("/")[0])
+                    require_population(name, tensor, population)
 
     def forget(self) -> None:
         """Start all networks anew, as if nothing had been computed; counts stay."""
@@ -127,12 +163,12 @@ class LoihiExecutor(Executor):
             comparison.close()
 
     def _count(self, function: str, simulator: AnySimulator) -> None:
-        activity, routes = simulator.activity, self.routes[function]
+        activity, routes, network = simulator.activity, self.routes[function], self.networks[function]
         self.messages[function] += activity.messages
         messages = activity.by_neuron()
         total = {
             "steps": activity.lane_steps,
-            "possible_messages": len(messages) * simulator.batch,
+            "possible_messages": len(messages) * simulator.batch * network.turns,
             "packets": messages @ routes.packets,
             "hops_east_west": messages @ routes.hops_east_west,
             "hops_north_south": messages @ routes.hops_north_south,
@@ -159,6 +195,12 @@ def open_simulator(network: Network, batch: int, kind: str) -> AnySimulator:
     return Simulator(network, batch, strict=kind == "strict")
 
 
+def require_population(function: str, tensor: Tensor, population: Population | None) -> None:
+    """Raise an error where no population of a tensor's size stands for it."""
+    if population is None or population.size != tensor.size:
+        raise NmbrlError(f"Loihi bundle: {function} has no population of size {tensor.size} for {tensor.name}")
+
+
 def scale(tensor: Tensor) -> float:
     """Return the real value of one step of a tensor; every tensor of a Loihi bundle has one."""
     if tensor.scale is None:
@@ -169,18 +211,3 @@ def scale(tensor: Tensor) -> float:
 def quantise(values: Array, tensor: Tensor, limit: int) -> Integers:
     """Round to steps of a tensor's scale; beyond +-`limit` they saturate."""
     return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), -limit, limit).astype(np.int32)
-
-
-def _input(network: Network, name: str) -> Input:
-    population = network.by_name[name]
-    assert isinstance(population, Input)  # a network checks that its inputs are
-    return population
-
-
-def _check(name: str, function: Function, network: Network) -> None:
-    for tensors, populations in ((function.inputs, network.inputs), (function.outputs, network.outputs)):
-        for tensor in tensors:
-            scale(tensor)
-            population = network.by_name.get(populations.get(tensor.name, ""))
-            if population is None or population.size != tensor.size:
-                raise NmbrlError(f"Loihi bundle: {name} has no population of size {tensor.size} for {tensor.name}")

@@ -1,7 +1,8 @@
 """Widths of Loihi's fixed-point arithmetic, and arithmetic that has them.
 
-Sources: lava-nc 0.10 (``lava/proc/sdn``, ``lava/proc/dense``, ``lava/utils/weightutils.py``: what Lava declares and
-does not enforce) and nengo-loihi's ``emulator/interface.py`` and ``builder/discretize.py`` (what silicon enforces).
+Sources: lava-nc 0.10 (``lava/proc/lif``, ``lava/proc/sdn``, ``lava/proc/dense``, ``lava/utils/weightutils.py``: what
+Lava declares and does not enforce) and nengo-loihi's ``emulator/interface.py`` and ``builder/discretize.py`` (what
+silicon enforces).
 """
 
 import numpy as np
@@ -18,8 +19,14 @@ MAX_MESSAGE_BITS = 32
 # Products of two accumulators, before they are shifted, in the neuron's arithmetic unit.
 PRODUCT_BITS = 32
 WEIGHT_EXPONENTS = range(-8, 8)
-WEIGHT_BITS = range(1, 9)
+# The sign included; 9 only where signs are mixed.
+WEIGHT_BITS = range(1, 10)
 DELAYS = range(63)
+# Leaky integrate-and-fire neurons: decays, mantissa (signed) and exponent of the bias, thresholds.
+DECAYS = range(4096)
+BIAS_BITS = 13
+BIAS_EXPONENTS = range(8)
+THRESHOLD_BITS = 17
 
 
 def representable(bits: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.chips import Chip
-from nmbrl.targets.loihi.network import Network, Population, Synapses, Table
+from nmbrl.targets.loihi.network import LIF, Network, Population, Synapses, Table
 
 WORD_BITS = 64
 BLOCK_SYNAPSES = 64
@@ -44,6 +44,19 @@ class CoreFilling:
     synaptic_bits: int = 0
     axons_in: int = 0
     axons_out: int = 0
+    profiles: "Profiles" = field(default_factory=lambda: Profiles())
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Pairs of decays, and thresholds, that leaky neurons have: a core's neurons choose among few."""
+
+    decays: frozenset[tuple[int, int]] = frozenset()
+    thresholds: frozenset[int] = frozenset()
+
+    def joined(self, other: "Profiles") -> "Profiles":
+        """Return what both have."""
+        return Profiles(self.decays | other.decays, self.thresholds | other.thresholds)
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Need:
     synaptic_bits: int
     axons_in: int
     synapses: int
+    profiles: Profiles
 
 
 class Packer:
@@ -133,6 +147,7 @@ class Packer:
         core.synaptic_bits += need.synaptic_bits
         core.axons_in += need.axons_in
         core.synapses += need.synapses
+        core.profiles = core.profiles.joined(need.profiles)
 
     def _reach(self, core: CoreFilling, population: Population, start: int) -> int:
         """Return the farthest `stop` for which neurons start to stop - 1 fit into what is left of a core."""
@@ -147,11 +162,13 @@ class Packer:
 
     def _violated(self, core: CoreFilling, need: Need) -> tuple[str, int, int] | None:
         """Return the limit that a core would violate, what it would need and what there is; None where all fits."""
-        chip = self.chip
+        chip, profiles = self.chip, core.profiles.joined(need.profiles)
         for limit, actual, maximum in (
             ("neurons", core.compartments + need.compartments, self.compartments),
             ("bits of synaptic memory", core.synaptic_bits + need.synaptic_bits, chip.synaptic_bits),
             ("axons into the core (fan-in)", core.axons_in + need.axons_in, chip.axons_in),
+            ("different decays", len(profiles.decays), chip.decays),
+            ("different thresholds", len(profiles.thresholds), chip.thresholds),
         ):
             if maximum is not None and actual > maximum:
                 return limit, actual, maximum
@@ -171,6 +188,7 @@ class Packer:
             synaptic_bits=table + sum(bits for bits, _, _ in fans),
             axons_in=sum(axons for _, axons, _ in fans),
             synapses=sum(synapses for _, _, synapses in fans),
+            profiles=_profiles(population, start, stop),
         )
 
     def _count_axons_out(self, cores: list[CoreFilling]) -> tuple[str, int, int] | None:
@@ -193,6 +211,13 @@ class Packer:
                 name, start, stop = core.parts[int(np.argmax(axons))]
                 return name, stop - start, core.axons_out
         return None
+
+
+def _profiles(population: Population, start: int, stop: int) -> Profiles:
+    if not isinstance(population, LIF):
+        return Profiles()
+    du, dv, vth = (vector[start:stop].tolist() for vector in (population.du, population.dv, population.vth))
+    return Profiles(frozenset(zip(du, dv, strict=True)), frozenset(vth))
 
 
 class _Fan:

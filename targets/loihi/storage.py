@@ -23,7 +23,12 @@ def encode_network(network: Network, name: str) -> dict[str, bytes]:
     for index, connection in enumerate(network.synapses):
         synapses.append(_scalars(connection, ("weights",)))
         # A weight fits 9 bits and a sign: half the bytes of an int32.
-        arrays[f"synapses/{index}"] = connection.weights.astype(np.int16)
+        weights = connection.weights.astype(np.int16)
+        if connection.sparse:
+            places = np.flatnonzero(weights)
+            arrays[f"synapses/{index}/places"] = places.astype(np.int32)
+            weights = weights.ravel()[places]
+        arrays[f"synapses/{index}"] = weights
     structure = {
         "populations": populations,
         "synapses": synapses,
@@ -56,11 +61,18 @@ def _decode(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Network
     for fields in structure["populations"]:
         kind = KINDS[fields["kind"]]
         values: dict[str, Any] = {name: value for name, value in fields.items() if name != "kind"}
-        values |= {name: arrays[f"{fields['name']}/{name}"] for name in kind.arrays}
+        own = f"{fields['name']}/"
+        values |= {name.removeprefix(own): array for name, array in arrays.items() if name.startswith(own)}
         populations.append(kind(**values))
-    synapses = (
-        Synapses(**fields, weights=arrays[f"synapses/{index}"]) for index, fields in enumerate(structure["synapses"])
-    )
+    sizes = {population.name: population.size for population in populations}
+    synapses = []
+    for index, fields in enumerate(structure["synapses"]):
+        weights = arrays[f"synapses/{index}"]
+        if fields.get("sparse"):
+            weights = _scatter(
+                weights, arrays[f"synapses/{index}/places"], sizes[fields["target"]], sizes[fields["source"]]
+            )
+        synapses.append(Synapses(**fields, weights=weights))
     return Network(
         populations=tuple(populations),
         synapses=tuple(synapses),
@@ -68,6 +80,13 @@ def _decode(structure: dict[str, Any], arrays: dict[str, np.ndarray]) -> Network
         outputs=dict(structure["outputs"]),
         steps=structure["steps"],
     )
+
+
+def _scatter(weights: np.ndarray, places: np.ndarray, targets: int, sources: int) -> np.ndarray:
+    """Return the matrix that holds weights at places of its flat form."""
+    matrix = np.zeros(targets * sources, np.int32)
+    matrix[places] = weights
+    return matrix.reshape(targets, sources)
 
 
 def _scalars(part: Population | Synapses, arrays: tuple[str, ...]) -> dict[str, Any]:

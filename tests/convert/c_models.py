@@ -75,12 +75,12 @@ def options(kind: str, **fields: Any) -> Any:
 
 
 def run_tflm(content: bytes, inputs: list[np.ndarray], outputs: int) -> list[np.ndarray]:
-    """Evaluate rows one by one: arrays (n, size) in, arrays (n, size) out."""
+    """Evaluate one by one, whatever shapes the model has for them: arrays (n, size) in, arrays (n, size) out."""
     interpreter = tflm.Interpreter.from_bytes(content, arena_size=1 << 18)
     rows = []
     for row in zip(*inputs, strict=True):
         for index, values in enumerate(row):
-            interpreter.set_input(values[None], index)
+            interpreter.set_input(values.reshape(interpreter.get_input_details(index)["shape"]), index)
         interpreter.invoke()
-        rows.append([interpreter.get_output(i)[0].copy() for i in range(outputs)])
+        rows.append([interpreter.get_output(i).reshape(-1).copy() for i in range(outputs)])
     return [np.stack([row[i] for row in rows]) for i in range(outputs)]

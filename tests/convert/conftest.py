@@ -8,7 +8,7 @@ from nmbrl.convert import onnx, tflite
 from nmbrl.convert.tflite_lower import lower
 from nmbrl.targets.interface import Normalisation, Task
 from nmbrl.train.config import LearnerConfig, TrainingConfig
-from nmbrl.train.learner import build_model
+from nmbrl.train.models.architectures import build_model
 from nmbrl.train.run import RunDirectory, pack_model
 
 

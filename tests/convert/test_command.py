@@ -69,7 +69,8 @@ def test_options_of_tflite(run_path):
 
 
 def test_says_what_fine_tuning_changed():
-    drift = {"observation_1": 0.01, "observation_15": 0.5, "reward_1": 9.0, "action": 0.05, "value": 2.0}
+    # As bundle.json has them: sorted by name, not by number.
+    drift = {"observation_15": 0.5, "observation_1": 0.01, "reward_1": 9.0, "action": 0.05, "value": 2.0}
     tuning = {"before": drift, "after": drift | {"observation_15": 0.25}, "improvement": 1.149, "kept": True}
     tuning["episodes"] = {"learning": 6, "judging": 2}
     first, second = drift_lines({"drift": drift, "finetuning": tuning})

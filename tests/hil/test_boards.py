@@ -3,11 +3,13 @@
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from nmbrl.convert.c.thumb import read_program
 from nmbrl.hil.board import Board, board_names, find_board
-from nmbrl.hil.build import build_firmware
+from nmbrl.hil.build import build_firmware, firmware_sizes
 from nmbrl.hil.client import Client, RefusedError
 from nmbrl.hil.frames import Frame, encode_frame
 from nmbrl.hil.messages import Kind, Refusal
@@ -97,3 +99,11 @@ def test_board_that_does_not_compile_says_why() -> None:
     board = Board(**{**find_board(EMULATED[0]).model_dump(), "sources": ("board.c",)})
     with pytest.raises(NmbrlError, match=r"does not compile: .*no start-up code"):
         build_firmware(board)
+
+
+def test_sizes_of_firmware_are_those_of_its_sections(small_c: tuple[Path, Path]) -> None:
+    for name in ("mps2-an386", "mps3-an547"):
+        firmware = build_firmware(find_board(name), small_c[0])
+        program = read_program(firmware)
+        assert firmware_sizes(firmware) == {"flash": program.flash, "ram": program.ram}
+        assert program.flash > 10_000

@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmbrl.targets import costs
 from nmbrl.targets.costs import (
     BOARDS,
+    CONSTANTS,
     LOIHI_COUNTS,
     MLPERF_TINY_MACS,
     desktop_processor,
@@ -59,3 +61,14 @@ def test_only_known_targets_are_priced():
     assert estimates("tflite", 100, {}) == (microcontroller(100),)
     assert estimates("onnx", 100, {}) == (desktop_processor(100),)
     assert estimates("abacus", 100, {}) == ()
+
+
+def test_every_constant_is_listed_with_its_source():
+    units = {"PICO", "NANO", "MICRO"}
+    constants = {name: value for name, value in vars(costs).items() if isinstance(value, float) and name not in units}
+    assert len(constants) > 15
+    assert set(constants.values()) <= {constant.joules for constant in CONSTANTS}
+    for board in BOARDS:
+        assert any(board.name in constant.name for constant in CONSTANTS)
+    assert len({(constant.name, constant.source) for constant in CONSTANTS}) == len(CONSTANTS)
+    assert all(constant.joules > 0 and constant.source for constant in CONSTANTS)

@@ -98,3 +98,13 @@ def test_settings_merge_by_group():
     with pytest.raises(NmbrlError, match="env: Field required"):
         make_config({}, "settings")
     assert tiny(seed=3).seed == 3
+
+
+def test_an_unknown_world_model_names_those_there_are(settings, tmp_path):
+    for setting, message in (
+        ("architecture=abacus", "learner.architecture: there is no world model 'abacus'; choose from gru, rssm\n"),
+        ("options={beads: 7}", "error: learner.options.beads is no setting of the world model gru\n"),
+    ):
+        result = invoke("--config", settings, "--out", str(tmp_path / "run"), "--set", f"learner.{setting}")
+        assert result.exit_code == 2
+        assert result.output.endswith(message)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from nmbrl.targets.interface import Task
+from nmbrl.train.deployed import layer_macs
 from nmbrl.train.imagination import Explorer, roll_out
 from nmbrl.train.models.gru import Gru
 from nmbrl.train.models.trainable import Normalisation, Scales
@@ -117,3 +118,10 @@ def test_fast_imagination_equals_autograd(terminates):
     assert (expected.actions.abs() == 1).any()
     for one, other in zip(gradients(actual), gradients(expected), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_layers_are_all_of_the_multiply_accumulates():
+    for model in (make(), make(terminates=False)):
+        layers = layer_macs(model)
+        assert {function: sum(of.values()) for function, of in layers.items()} == model.macs
+        assert "gru_hidden" in layers["observe"] and "policy.output" in layers["act"]

@@ -46,7 +46,6 @@ class Gru(TrainableModel):
         self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
         self.bounds: tuple[Tensor, Tensor] | None = None
         self.reward_bounds = -math.inf, math.inf
-        self.box = task.action_kind == "box"
         self.interface = Interface(
             architecture="gru",
             task=task,
@@ -80,15 +79,6 @@ class Gru(TrainableModel):
         outputs = (x + prediction[..., :size], h, prediction[..., size : size + 1])
         return (*outputs, torch.sigmoid(prediction[..., size + 1 :])) if self.interface.terminates else outputs
 
-    def act(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """x, h -> mean action, or logits."""
-        output = self.policy(torch.cat(inputs, -1))
-        return (torch.tanh(output) if self.box else output,)
-
-    def value(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """x, h -> discounted sum of rewards."""
-        return (self.critic(torch.cat(inputs, -1)),)
-
     def _embed(self, x: Tensor, a: Tensor) -> Tensor:
         return nn.functional.silu(self.embedding(torch.cat([x, a], -1)))
 
@@ -101,17 +91,15 @@ class Gru(TrainableModel):
         return candidate + update * (h - candidate)
 
     def set_scales(self, scales: Scales) -> None:
-        """Take over new constants: the head gives delta and reward, the critic the discounted sum of rewards."""
-        reward = torch.tensor([scales.reward])
-        parts = [torch.tensor(scales.delta), reward]
+        """Take over new constants; the head gives delta and reward."""
+        super().set_scales(scales)
+        parts = [torch.tensor(scales.delta), torch.tensor([scales.reward])]
         if self.interface.terminates:
             parts.append(torch.ones(1))
         self.head.output.scale = torch.cat(parts)
         # Where data is scarce the policy would otherwise find rewards and places that exist in the model alone.
         self.bounds = torch.tensor(scales.low), torch.tensor(scales.high)
         self.reward_bounds = scales.reward_low, scales.reward_high
-        self.critic.output.scale = reward / (1 - self.interface.discount)
-        self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
 
     def dream(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Imagine one decision within the bounds of what was seen; see `TrainableModel.dream`."""

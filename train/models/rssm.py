@@ -1,10 +1,12 @@
 """A recurrent state-space model (Hafner et al. 2019, 2023): a GRU beside a latent that is random while training."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from nmbrl.targets.interface import Interface, Normalisation, Segment, Task
-from nmbrl.train.config import RssmConfig
+from nmbrl.train.config import LearnerConfig, RssmConfig
 from nmbrl.train.models.mlp import Mlp, macs
 from nmbrl.train.models.trainable import ModelLoss, Scales, TrainableModel
 
@@ -51,7 +53,6 @@ class Rssm(TrainableModel):
         self.head = Mlp(state_size, (width,), 1 + terminates)
         self.policy = Mlp(state_size, (width, width), actions, initial_gain=0.01)
         self.critic = Mlp(state_size, (width, width), 1, initial_gain=0.01)
-        self.box = task.action_kind == "box"
         self.reward_bounds = (-float("inf"), float("inf"))
         self.interface = Interface(
             architecture="rssm",
@@ -71,6 +72,11 @@ class Rssm(TrainableModel):
             "decode": macs(self.decoder),
         }
 
+    @classmethod
+    def build(cls, config: LearnerConfig, task: Task, terminates: bool) -> Self:
+        """Make an untrained model; see `TrainableModel.build`."""
+        return cls(task, terminates, config.discount, config.hidden_size, config.width, config.rssm)
+
     def observe(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """h, z, a, o -> h', z' (mean or mode of the posterior)."""
         h, z, a, o = inputs
@@ -86,27 +92,17 @@ class Rssm(TrainableModel):
         parts = (h, z, outputs[..., :1])
         return (*parts, torch.sigmoid(outputs[..., 1:])) if self.interface.terminates else parts
 
-    def act(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """h, z -> mean action, or logits."""
-        output = self.policy(torch.cat(inputs, -1))
-        return (torch.tanh(output) if self.box else output,)
-
-    def value(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """h, z -> discounted sum of rewards."""
-        return (self.critic(torch.cat(inputs, -1)),)
-
     def decode(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """h, z -> normalised observation."""
         return (self.decoder(torch.cat(inputs, -1)),)
 
     def set_scales(self, scales: Scales) -> None:
-        """Take over new constants: the head gives the reward, the critic the discounted sum of rewards."""
+        """Take over new constants; the head gives the reward."""
+        super().set_scales(scales)
         reward = torch.tensor([scales.reward])
         self.head.output.scale = torch.cat([reward, torch.ones(1)]) if self.interface.terminates else reward
         # Where data is scarce the policy would otherwise find rewards that exist in the model alone.
         self.reward_bounds = scales.reward_low, scales.reward_high
-        self.critic.output.scale = reward / (1 - self.interface.discount)
-        self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
 
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
         """Reconstruction, reward, continuation and balanced KL; see `TrainableModel.loss`."""

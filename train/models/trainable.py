@@ -4,15 +4,20 @@ import functools
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from nmbrl.targets.interface import Normalisation
+from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Normalisation, Task
+from nmbrl.targets.plugins import unknown_options
 from nmbrl.train.deployed import DeployedModel
 from nmbrl.train.imagination import Explorer, Imagination, roll_out
 from nmbrl.train.models.mlp import Mlp, ScaledLinear
+
+if TYPE_CHECKING:
+    from nmbrl.train.config import LearnerConfig
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class ModelLoss:
 
 
 class TrainableModel(DeployedModel):
-    """A deployed model that can be trained.
+    """A deployed model that can be trained. It is made by `build`, from a task and settings alone.
 
     Attributes:
         policy: flat state (batch, state_size) -> mean action before tanh, or logits.
@@ -78,6 +83,27 @@ class TrainableModel(DeployedModel):
     policy: Mlp
     critic: Mlp
     generator: torch.Generator
+
+    @classmethod
+    def build(cls, config: "LearnerConfig", task: Task, terminates: bool) -> Self:
+        """Make an untrained model; the constructor takes the sizes, and ``config.options`` as keywords.
+
+        Raises:
+            NmbrlError: if one of those options is unknown.
+        """
+        unknown = unknown_options(cls, 5, config.options)
+        if unknown:
+            raise NmbrlError(f"learner.options.{unknown[0]} is no setting of the world model {config.architecture}")
+        return cls(task, terminates, config.discount, config.hidden_size, config.width, **config.options)
+
+    def act(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """State segments -> mean action, or logits: the policy reads the whole state."""
+        output = self.policy(torch.cat(inputs, -1))
+        return (torch.tanh(output) if self.interface.task.action_kind == "box" else output,)
+
+    def value(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """State segments -> discounted sum of rewards: so does the value."""
+        return (self.critic(torch.cat(inputs, -1)),)
 
     @abstractmethod
     def loss(self, observations: Tensor, actions: Tensor, rewards: Tensor, continues: Tensor) -> ModelLoss:
@@ -90,9 +116,10 @@ class TrainableModel(DeployedModel):
             continues: (batch, length), 0 where the episode ended; what follows within the sequence is ignored.
         """
 
-    @abstractmethod
     def set_scales(self, scales: Scales) -> None:
-        """Take over new constants for what the networks see and give."""
+        """Take over new constants: the critic gives the discounted sum of rewards; architectures add theirs."""
+        self.critic.output.scale = torch.tensor([scales.reward]) / (1 - self.interface.discount)
+        self.interface = self.interface.model_copy(update={"normalisation": scales.normalisation})
 
     def imagination(self, explorer: Explorer) -> Imagination:
         """Return what imagines; see `roll_out`, which architectures may do faster."""

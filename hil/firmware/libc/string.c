@@ -15,6 +15,14 @@ void *memcpy(void *restrict to, const void *restrict from, size_t length) {
     unsigned char *out = to;
     const unsigned char *in = from;
     if (aligned(to, from)) {
+        for (; length >= 4 * WORD; length -= 4 * WORD, out += 4 * WORD, in += 4 * WORD) {
+            word *const a = (word *)(void *)out;
+            const word *const b = (const word *)(const void *)in;
+            a[0] = b[0];
+            a[1] = b[1];
+            a[2] = b[2];
+            a[3] = b[3];
+        }
         for (; length >= WORD; length -= WORD, out += WORD, in += WORD) {
             *(word *)(void *)out = *(const word *)(const void *)in;
         }

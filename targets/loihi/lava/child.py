@@ -1,6 +1,7 @@
 """The process that runs Lava: ``python -m nmbrl.targets.loihi.lava.child DIRECTORY``.
 
-The directory holds ``network.json`` and its npz, ``value.<i>.npy`` for the i-th population where it is an input, and
+The directory holds ``network.json`` and its npz, ``value.<i>.npy`` for the i-th population where it is an `Input`,
+``host.<i>.npy`` and ``record.<i>.npy`` where its neurons are leaky (see `leaky.make_leaky`), and
 ``messages.<i>.npy`` (rows, size) for every population. Each line on standard input is a number of steps to run; each
 line on standard output says that they are done, and the first one that the network stands.
 """
@@ -12,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from nmbrl.targets.loihi.lava import models
+from nmbrl.targets.loihi.lava import leaky, models
 
 # isort: split
 import numpy as np
@@ -26,16 +27,22 @@ from lava.proc.prodneuron.models import PyProdNeuronModelFixed
 from lava.proc.prodneuron.process import ProdNeuron
 from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
 from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
+from lava.proc.sparse.models import PyDelaySparseModelBitAcc, PySparseModelBitAcc
+from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
+from scipy.sparse import csr_matrix
 
+from nmbrl.targets.loihi import network as ours
+from nmbrl.targets.loihi.graded import Graded
 from nmbrl.targets.loihi.network import Input, Network, Population, Product, Synapses, Table
-from nmbrl.targets.loihi.network import SigmaDelta as SigmaDeltaPopulation
 from nmbrl.targets.loihi.storage import read_network
 
 # Which model runs which process is said here, not left to the order in which Lava finds them.
 MODELS = {
     Dense: PyDenseModelBitAcc,
     DelayDense: PyDelayDenseModelBitAcc,
+    Sparse: PySparseModelBitAcc,
+    DelaySparse: PyDelaySparseModelBitAcc,
     Sigma: PySigmaModelFixed,
     Delta: PyDeltaModelFixed,
     SigmaDelta: PySigmaDeltaModelFixed,
@@ -43,13 +50,16 @@ MODELS = {
     models.DriftFreeSigmaDelta: models.PyDriftFreeSigmaDelta,
     models.Lookup: models.PyLookup,
     models.RightShift: models.PyRightShift,
+    **leaky.MODELS,
 }
+
+
+FILES = ("host", "record")
 
 
 def build(network: Network, directory: Path) -> tuple[AbstractProcess, dict]:
     """Build a network of Lava processes; return one of them, which runs them all, and which model runs which."""
-    files = enumerate(network.populations)
-    messages = {population.name: directory / f"messages.{index}.npy" for index, population in files}
+    messages = {p.name: directory / f"messages.{index}.npy" for index, p in enumerate(network.populations)}
     values = {name: path.with_name(path.name.replace("messages", "value")) for name, path in messages.items()}
     inputs = {population.name for population in network.populations if isinstance(population, Input)}
     host, host_model = models.make_host({name: values[name] for name in inputs}, messages)
@@ -57,7 +67,12 @@ def build(network: Network, directory: Path) -> tuple[AbstractProcess, dict]:
     outs: dict[str, OutPort] = {}
     for population in network.populations:
         name = population.name
-        ports[name], outs[name] = _build_population(population)
+        if isinstance(population, ours.LIF):
+            files = (messages[name].with_name(messages[name].name.replace("messages", kind)) for kind in FILES)
+            neuron = leaky.make_leaky(population, *files)
+            ports[name], outs[name] = [neuron.a_in], neuron.s_out
+        else:
+            ports[name], outs[name] = _build_population(population)
         outs[name].connect(getattr(host, f"in_{name}"))
         if name in inputs:
             getattr(host, f"out_{name}").connect(ports[name].pop())
@@ -72,7 +87,7 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
     """Return a population's ports for what arrives, and where its messages come out."""
     shape = (population.size,)
     if isinstance(population, Input):
-        delta = Delta(shape=shape, vth=population.threshold)
+        delta = _threshold(Delta(shape=shape, vth=0), population)
         return [delta.a_in], delta.s_out
     if isinstance(population, Product):
         sigmas = [Sigma(shape=shape), Sigma(shape=shape)]
@@ -80,7 +95,7 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
             sigma.sigma.init = bias
         # ProdNeuron sends where |v| > vth: below 0, always.
         product = ProdNeuron(shape=shape, vth=-1, exp=population.exponent)
-        delta = Delta(shape=shape, vth=population.threshold)
+        delta = _threshold(Delta(shape=shape, vth=0), population)
         shifts = (population.shift_0, population.shift_1)
         for sigma, shift, factor in zip(sigmas, shifts, (product.a_in1, product.a_in2), strict=True):
             _shifted(sigma.s_out, shift, shape).connect(factor)
@@ -92,17 +107,51 @@ def _build_population(population: Population) -> tuple[list[InPort], OutPort]:
             bias=population.bias,
             values=population.values,
             exponent=population.exponent,
-            vth=population.threshold,
+            vth=population.thresholds,
         )
         return [neuron.a_in], neuron.s_out
-    assert isinstance(population, SigmaDeltaPopulation)
+    if isinstance(population, ours.Sigma):
+        sigma = Sigma(shape=shape)
+        return [sigma.a_in], sigma.s_out
+    if isinstance(population, ours.ProdNeuron):
+        product = ProdNeuron(shape=shape, vth=0, exp=population.exponent)
+        models.set_vector(product.vth, population.vth)
+        return [product.a_in1, product.a_in2], product.s_out
+    if isinstance(population, ours.Delta):
+        return _build_delta(population)
+    assert isinstance(population, ours.SigmaDelta)
     # Where nothing is shifted away, Lava's own rule forgets nothing either.
     process = models.DriftFreeSigmaDelta if population.state_exp else SigmaDelta
     mode = ActivationMode.RELU if population.relu else ActivationMode.UNIT
-    neuron = process(shape=shape, vth=0, act_mode=mode, state_exp=population.state_exp)
-    # The process multiplies both by powers of two; here they are at the state's own precision.
-    neuron.vth.init, neuron.bias.init = population.threshold, population.bias
+    neuron = _threshold(process(shape=shape, vth=0, act_mode=mode, state_exp=population.state_exp), population)
+    neuron.bias.init = population.bias
     return [neuron.a_in], neuron.s_out
+
+
+def _threshold(process: AbstractProcess, population: Graded) -> AbstractProcess:
+    """Give each neuron its threshold; Lava's processes take one for all, multiplied by a power of two."""
+    models.set_vector(process.vth, population.thresholds)
+    return process
+
+
+def _build_delta(population: ours.Delta) -> tuple[list[InPort], OutPort]:
+    """Build Lava's Delta or SigmaDelta."""
+    options = {
+        "shape": (population.size,),
+        "vth": 0,
+        "spike_exp": population.spike_exp,
+        "state_exp": population.state_exp,
+        "cum_error": population.cum_error,
+    }
+    if isinstance(population, ours.LavaSigmaDelta):
+        mode = ActivationMode.RELU if population.relu else ActivationMode.UNIT
+        process = SigmaDelta(**options, act_mode=mode)
+        process.bias.init = population.bias
+    else:
+        process = Delta(**options)
+    # The process multiplies thresholds and biases by powers of two; here they are already.
+    models.set_vector(process.vth, population.vth)
+    return [process.a_in], process.s_out
 
 
 def _shifted(out: OutPort, exponent: int, shape: tuple[int, ...]) -> OutPort:
@@ -113,17 +162,20 @@ def _shifted(out: OutPort, exponent: int, shape: tuple[int, ...]) -> OutPort:
     return shift.s_out
 
 
-def _build_synapses(synapses: Synapses) -> Dense | DelayDense:
+def _build_synapses(synapses: Synapses) -> Dense | DelayDense | Sparse | DelaySparse:
     options = {
-        "weights": synapses.weights,
+        "weights": csr_matrix(synapses.weights) if synapses.sparse else synapses.weights,
         "weight_exp": synapses.weight_exp,
         "num_weight_bits": synapses.weight_bits,
         "sign_mode": SignMode[synapses.sign_mode.upper()],
-        "num_message_bits": 24,
+        "num_message_bits": 0 if synapses.binary else 24,
     }
     if not synapses.delay:
-        return Dense(**options)
-    return DelayDense(delays=np.full(synapses.weights.shape, synapses.delay), **options)
+        return Sparse(**options) if synapses.sparse else Dense(**options)
+    delays = np.full(synapses.weights.shape, synapses.delay)
+    if synapses.sparse:
+        return DelaySparse(delays=csr_matrix(delays * (synapses.weights != 0)), **options)
+    return DelayDense(delays=delays, **options)
 
 
 def _end_with(parent: int) -> None:

@@ -17,6 +17,9 @@ class LavaComparison:
         network: what both run.
         simulator: compiled or not, settled on inputs of 0.
 
+    Attributes:
+        last: messages (lanes, size) of the simulator's last step, by population.
+
     Raises:
         NmbrlError: if Lava is missing, fails, takes too long, or settles on other values.
     """
@@ -24,31 +27,43 @@ class LavaComparison:
     def __init__(self, network: Network, simulator: CompiledSimulator | Simulator) -> None:
         self.network = network
         self.time = 0
+        self.last: dict[str, Integers] = {}
         self._oracle = LavaOracle(network, network.steps)
+        self._simulator = simulator
+        if not network.rests:
+            return
         settled = self._oracle.run({}, network.steps)
         for population in network.populations:
-            ours, theirs = simulator.sent(population.name)[0], settled[population.name].sum(axis=0, dtype=np.int32)
-            self._require_equal(population.name, ours, theirs, network.steps - 1)
+            ours, theirs = simulator.read(population.name)[0], settled[population.name].sum(axis=0, dtype=np.int32)
+            self._require_equal(f"{population.name} sends", ours, theirs, network.steps - 1)
         self.time += network.steps
 
-    def check(self, values: dict[str, Integers], sent: list[dict[str, Integers]]) -> None:
-        """Give Lava the first lane's values and compare.
+    def run(self, values: dict[str, Integers], steps: int | None = None) -> int:
+        """Run steps of both and compare every message, and u and v of leaky neurons, in every step.
 
         Args:
-            values: what the inputs (lanes, size) got in the first of the steps.
-            sent: what `Simulator.step` returned in each of `Network.steps` steps.
+            values: what the host gives (lanes, size), by place; see `Network`.
+            steps: how many, at most `Network.steps`, which None stands for.
+
+        Returns:
+            How many numbers were equal.
 
         Raises:
             NmbrlError: naming the first difference; or if Lava fails.
         """
-        theirs = self._oracle.run({name: value[0] for name, value in values.items()}, self.network.steps)
-        for step, ours in enumerate(sent):
-            for population in self.network.populations:
-                silent = np.zeros((1, population.size), np.int32)
-                self._require_equal(
-                    population.name, ours.get(population.name, silent)[0], theirs[population.name][step], step
-                )
-        self.time += self.network.steps
+        steps = self.network.steps if steps is None else steps
+        theirs = self._oracle.run({place: value[0] for place, value in values.items()}, steps)
+        for step in range(steps):
+            sent = self._simulator.step(values if step == 0 else None)
+            for name, expected in theirs.items():
+                if "/" in name:
+                    self._require_equal(f"{name} is", self._simulator.read(name)[0], expected[step], step)
+                else:
+                    ours = sent[name][0] if name in sent else np.zeros_like(expected[step])
+                    self._require_equal(f"{name} sends", ours, expected[step], step)
+            self.last = sent
+        self.time += steps
+        return sum(expected.size for expected in theirs.values())
 
     def close(self) -> None:
         """End Lava."""
@@ -60,6 +75,6 @@ class LavaComparison:
             neuron = int(different[0])
             self.close()
             raise NmbrlError(
-                f"Lava differs: neuron {neuron} of {name} sends {theirs[neuron]} in step {self.time + step}, the "
+                f"Lava differs: neuron {neuron} of {name} {theirs[neuron]} in step {self.time + step}, in the "
                 f"simulator {ours[neuron]} ({different.size} neurons of this population differ)"
             )

@@ -16,6 +16,7 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.sdn.models import AbstractSigmaDeltaModel
@@ -61,10 +62,10 @@ class Lookup(AbstractProcess):
         bias: (size,).
         values: entries of the table.
         exponent: segments are 2^exponent units long.
-        vth: smallest change that is sent.
+        vth: smallest change that each neuron sends, (size,).
     """
 
-    def __init__(self, *, shape: tuple, bias: np.ndarray, values: np.ndarray, exponent: int, vth: int) -> None:
+    def __init__(self, *, shape: tuple, bias: np.ndarray, values: np.ndarray, exponent: int, vth: np.ndarray) -> None:
         super().__init__(shape=shape, bias=bias, values=values, exponent=exponent, vth=vth)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
@@ -84,7 +85,7 @@ class PyLookup(PyLoihiProcessModel):
         self.potential = [int(bias) for bias in proc_params["bias"]]
         self.sent = [0] * len(self.potential)
         self.values = [int(value) for value in proc_params["values"]]
-        self.exponent, self.vth = int(proc_params["exponent"]), int(proc_params["vth"])
+        self.exponent, self.vth = int(proc_params["exponent"]), [int(vth) for vth in proc_params["vth"]]
 
     def run_spk(self) -> None:
         """One step."""
@@ -93,7 +94,7 @@ class PyLookup(PyLoihiProcessModel):
         for neuron, current in enumerate(arrived):
             self.potential[neuron] += int(current)
             change = self.look_up(self.potential[neuron]) - self.sent[neuron]
-            if abs(change) >= self.vth:
+            if abs(change) >= self.vth[neuron]:
                 message[neuron] = change
                 self.sent[neuron] += change
         self.s_out.send(message)
@@ -133,6 +134,11 @@ class PyRightShift(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """One step."""
         self.s_out.send(np.floor_divide(self.a_in.recv(), np.int32(2 ** int(self.proc_params["exponent"]))))
+
+
+def set_vector(variable: Var, values: np.ndarray) -> None:
+    """Give every neuron a number of its own in a variable that Lava's process has one number of."""
+    variable.shape, variable.init = values.shape, values
 
 
 def make_host(values: dict[str, Path], messages: dict[str, Path]) -> tuple[AbstractProcess, type]:

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.limits import Integers
-from nmbrl.targets.loihi.network import Input, Network
+from nmbrl.targets.loihi.network import ARRIVING, GIVEN, LIF, Input, Network
 from nmbrl.targets.loihi.storage import encode_network
 
 # Seconds for Lava to import and build; and for one step.
@@ -42,11 +43,18 @@ class LavaOracle:
         self._row = 0
         self._values: dict[str, np.ndarray] = {}
         self._messages: dict[str, np.ndarray] = {}
+        self._hosts: dict[str, np.ndarray] = {}
+        self._records: dict[str, np.ndarray] = {}
+        self._network = network
         for file, content in encode_network(network, "network").items():
             (self._directory / file).write_bytes(content)
         for index, population in enumerate(network.populations):
             if isinstance(population, Input):
                 self._values[population.name] = self._share(f"value.{index}.npy", (population.size,))
+            if isinstance(population, LIF):
+                shape = (3 + network.horizon(population.name), 1 + population.size)
+                self._hosts[population.name] = self._share(f"host.{index}.npy", shape)
+                self._records[population.name] = self._share(f"record.{index}.npy", (rows, 2, population.size))
             self._messages[population.name] = self._share(f"messages.{index}.npy", (rows, population.size))
         self._errors = (self._directory / "errors.txt").open("wb")
         # A group of its own: Lava forks a process for each of its own, and all have to end.
@@ -60,13 +68,21 @@ class LavaOracle:
         self._await("start", START_LIMIT)
 
     def run(self, values: dict[str, Integers], steps: int) -> dict[str, Integers]:
-        """Run `steps` steps with new values (size,) of inputs; return messages (steps, size) of every population.
+        """Run steps.
+
+        Args:
+            values: what the host gives (size,) by place, before the first of them.
+            steps: how many.
+
+        Returns:
+            By population its messages (steps, size), and by ``population/u`` and ``population/v`` the variables of
+            leaky neurons after each step.
 
         Raises:
             NmbrlError: see the class.
         """
-        for name, value in values.items():
-            self._values[name][:] = value
+        for place, value in values.items():
+            self._write(*self._network.locate(place, GIVEN), value)
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(f"{steps}\n".encode())
@@ -75,7 +91,10 @@ class LavaOracle:
         self._await("run", STEP_LIMIT * steps + (START_LIMIT if self._row == 0 else 0.0))
         rows = (self._row + np.arange(steps)) % len(next(iter(self._messages.values())))
         self._row += steps
-        return {name: np.array(messages[rows]) for name, messages in self._messages.items()}
+        found = {name: np.array(messages[rows]) for name, messages in self._messages.items()}
+        for name, record in self._records.items():
+            found[f"{name}/u"], found[f"{name}/v"] = np.moveaxis(record[rows], 1, 0)
+        return found
 
     def close(self) -> None:
         """End Lava and all its processes."""
@@ -96,6 +115,15 @@ class LavaOracle:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _write(self, name: str, variable: str, value: Integers) -> None:
+        if name not in self._hosts:
+            self._values[name][:] = value
+            return
+        behind = variable.startswith(ARRIVING)
+        row = 3 + int(variable[len(ARRIVING) :] or 0) if behind else (GIVEN, "u", "v").index(variable)
+        self._hosts[name][row, 1:] = value
+        self._hosts[name][row, 0] = 1
+
     def _share(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.lib.format.open_memmap(self._directory / name, mode="w+", dtype=np.int32, shape=shape)
 
@@ -104,7 +132,12 @@ class LavaOracle:
         assert self._child.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._child.stdout, selectors.EVENT_READ)
-            ready = selector.select(limit)
+            end = time.monotonic() + limit
+            while not selector.select(min(1.0, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+                # Where a model raises, Lava says so and waits for ever.
+                if b"Traceback" in (self._directory / "errors.txt").read_bytes():
+                    self._fail(f"Lava failed to {what}")
+            ready = selector.select(0)
         if not ready:
             self._fail(f"Lava did not {what} within {limit:.0f} s")
         if not self._child.stdout.readline():

@@ -1,18 +1,87 @@
-/* Synapses: pairs of 16-bit messages times pairs of 16-bit weights, summed modulo 2^32, event by event. */
+/* Synapses event by event: pairs of 16-bit messages times pairs of weights, summed modulo 2^32. */
 #include "loihi.h"
+
+/* Pair `k` of sources to `targets` targets is a row of 2 * targets weights of this many bytes. */
+static inline const uint8_t *row_of(const wire *w, int32_t k, int32_t first)
+{
+    int64_t bytes = w->form == WORDS ? 2 : 1;
+    return (const uint8_t *)w->weights + bytes * 2 * ((int64_t)k * w->targets + first);
+}
 
 #if defined(__AVX512BW__) || defined(__AVX2__)
 #include <immintrin.h>
+#endif
+
+#if defined(__AVX512BW__)
+
+int32_t pair_up(
+    const int32_t *messages, int32_t size, int32_t shift, int32_t mask, int32_t *pairs, int32_t *active)
+{
+    __m512i kept = _mm512_set1_epi32(mask), place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i by = _mm_cvtsi32_si128(shift);
+    int32_t count = 0;
+    for (int32_t i = 0; i < size; i += 32) {
+        __m512i half[2];
+        for (int h = 0; h < 2; h++) {
+            int32_t left = size - i - 16 * h;
+            __mmask16 inside = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1 << left) - 1) : 0;
+            half[h] = _mm512_maskz_loadu_epi32(inside, messages + i + 16 * h);
+            half[h] = _mm512_and_si512(_mm512_sra_epi32(half[h], by), kept);
+        }
+        __m512i pair = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm512_cvtepi32_epi16(half[0])), _mm512_cvtepi32_epi16(half[1]), 1);
+        __mmask16 sends = _mm512_test_epi32_mask(pair, pair);
+        _mm512_storeu_si512(pairs + i / 2, pair);
+        _mm512_storeu_si512(active + count, _mm512_maskz_compress_epi32(sends, place));
+        count += __builtin_popcount(sends);
+        place = _mm512_add_epi32(place, _mm512_set1_epi32(16));
+    }
+    return count;
+}
+
+#else
+
+int32_t pair_up(
+    const int32_t *restrict messages, int32_t size, int32_t shift, int32_t mask, int32_t *restrict pairs,
+    int32_t *restrict active)
+{
+    int32_t count = 0;
+    for (int32_t k = 0; 2 * k < size; k++) {
+        uint32_t low = (uint32_t)((messages[2 * k] >> shift) & mask);
+        uint32_t high = 2 * k + 1 < size ? (uint32_t)((messages[2 * k + 1] >> shift) & mask) : 0;
+        pairs[k] = (int32_t)((low & 0xffff) | high << 16);
+    }
+    for (int32_t k = 0; 2 * k < size; k++) {
+        active[count] = k;
+        count += pairs[k] != 0;
+    }
+    return count;
+}
+
+#endif
+
+#if defined(__AVX512BW__) || defined(__AVX2__)
 
 #if defined(__AVX512BW__)
 typedef __m512i vector;
 #define WIDTH 16
 #define VECTORS 4
+#define MOST_VECTORS 16
 #define load(p) _mm512_loadu_si512((const void *)(p))
 #define store(p, x) _mm512_storeu_si512((void *)(p), x)
 #define broadcast(x) _mm512_set1_epi32(x)
+#define widen_signed(p) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(p)))
+#define widen_unsigned(p) _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(p)))
+#define scale(sum, factor, shift) _mm512_sra_epi32(_mm512_mullo_epi32(sum, factor), shift)
+#define add(a, b) _mm512_add_epi32(a, b)
+#define zero() _mm512_setzero_si512()
 #if defined(__AVX512VNNI__)
-#define dot(sum, a, b) _mm512_dpwssd_epi32(sum, a, b)
+/* As an instruction, as compilers make copies of sums around the intrinsic. */
+static inline __attribute__((always_inline)) vector dot(vector sum, vector a, vector b)
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
 #else
 #define dot(sum, a, b) _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
 #endif
@@ -20,44 +89,87 @@ typedef __m512i vector;
 typedef __m256i vector;
 #define WIDTH 8
 #define VECTORS 2
+#define MOST_VECTORS 8
 #define load(p) _mm256_loadu_si256((const __m256i *)(p))
 #define store(p, x) _mm256_storeu_si256((__m256i *)(p), x)
 #define broadcast(x) _mm256_set1_epi32(x)
+#define widen_signed(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p)))
+#define widen_unsigned(p) _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(p)))
+#define scale(sum, factor, shift) _mm256_sra_epi32(_mm256_mullo_epi32(sum, factor), shift)
+#define add(a, b) _mm256_add_epi32(a, b)
+#define zero() _mm256_setzero_si256()
 #define dot(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #endif
 
-/* Sums of `vectors` x WIDTH targets stay in registers while all active pairs pass. */
-static inline __attribute__((always_inline)) void tile(
-    int vectors, int32_t *sums, int32_t targets, const int16_t *weights, const int32_t *pairs, const int32_t *active,
-    int32_t count)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vector weights_at(int form, const uint8_t *row, int v)
 {
-    vector sum[8];
+    return form == WORDS           ? load(row + 4 * v * WIDTH)
+           : form == SIGNED_BYTES ? widen_signed(row + 2 * v * WIDTH)
+                                  : widen_unsigned(row + 2 * v * WIDTH);
+}
+
+INLINE void finish(const wire *w, int vectors, const vector *sum, int32_t *to)
+{
+    vector factor = broadcast(w->factor);
+    __m128i shift = _mm_cvtsi32_si128(w->right_shift);
     for (int v = 0; v < vectors; v++)
-        sum[v] = load(sums + v * WIDTH);
+        store(to + v * WIDTH, add(load(to + v * WIDTH), scale(sum[v], factor, shift)));
+}
+
+/* Sums of `vectors` x WIDTH targets stay in registers while all active pairs pass. */
+INLINE void tile(
+    const wire *w, int form, int vectors, int32_t first, const int32_t *pairs, const int32_t *active, int32_t count,
+    int32_t *to)
+{
+    vector sum[MOST_VECTORS];
+    for (int v = 0; v < vectors; v++)
+        sum[v] = zero();
     for (int32_t i = 0; i < count; i++) {
-        const int16_t *row = weights + 2 * (int64_t)active[i] * targets;
+        const uint8_t *row = row_of(w, active[i], first);
         vector message = broadcast(pairs[active[i]]);
         for (int v = 0; v < vectors; v++)
-            sum[v] = dot(sum[v], load(row + 2 * v * WIDTH), message);
+            sum[v] = dot(sum[v], weights_at(form, row, v), message);
     }
-    for (int v = 0; v < vectors; v++)
-        store(sums + v * WIDTH, sum[v]);
+    finish(w, vectors, sum, to + first);
+}
+
+INLINE void all_tiles(
+    const wire *w, int form, const int32_t *pairs, const int32_t *active, int32_t count, int32_t *to)
+{
+    int32_t t = 0;
+    for (; t + MOST_VECTORS * WIDTH <= w->targets; t += MOST_VECTORS * WIDTH)
+        tile(w, form, MOST_VECTORS, t, pairs, active, count, to);
+    for (; t + 4 * WIDTH <= w->targets; t += 4 * WIDTH)
+        tile(w, form, 4, t, pairs, active, count, to);
+    for (; t + WIDTH <= w->targets; t += WIDTH)
+        tile(w, form, 1, t, pairs, active, count, to);
+}
+
+void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int32_t count, int32_t *to)
+{
+    if (w->form == WORDS)
+        all_tiles(w, WORDS, pairs, active, count, to);
+    else if (w->form == SIGNED_BYTES)
+        all_tiles(w, SIGNED_BYTES, pairs, active, count, to);
+    else
+        all_tiles(w, BYTES, pairs, active, count, to);
 }
 
 /* The same of GROUP lanes, with every weight loaded once for all of them. */
-static inline __attribute__((always_inline)) void group_tile(
-    int vectors, int32_t *const *sums, int32_t first, int32_t targets, const int16_t *weights,
-    const int32_t *const *pairs, int32_t count)
+INLINE void group_tile(
+    const wire *w, int form, int vectors, int32_t first, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
     vector sum[GROUP][4];
     for (int lane = 0; lane < GROUP; lane++)
         for (int v = 0; v < vectors; v++)
-            sum[lane][v] = load(sums[lane] + first + v * WIDTH);
+            sum[lane][v] = zero();
     for (int32_t k = 0; k < count; k++) {
-        const int16_t *row = weights + 2 * ((int64_t)k * targets + first);
+        const uint8_t *row = row_of(w, k, first);
         vector weight[4];
         for (int v = 0; v < vectors; v++)
-            weight[v] = load(row + 2 * v * WIDTH);
+            weight[v] = weights_at(form, row, v);
         for (int lane = 0; lane < GROUP; lane++) {
             vector message = broadcast(pairs[lane][k]);
             for (int v = 0; v < vectors; v++)
@@ -65,51 +177,59 @@ static inline __attribute__((always_inline)) void group_tile(
         }
     }
     for (int lane = 0; lane < GROUP; lane++)
-        for (int v = 0; v < vectors; v++)
-            store(sums[lane] + first + v * WIDTH, sum[lane][v]);
+        finish(w, vectors, sum[lane], to[lane] + first);
 }
 
-void accumulate_group(
-    int32_t *const *sums, int32_t targets, const int16_t *weights, const int32_t *const *pairs, int32_t count)
+INLINE void all_group_tiles(const wire *w, int form, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
     int32_t t = 0;
-    for (; t + VECTORS * WIDTH <= targets; t += VECTORS * WIDTH)
-        group_tile(VECTORS, sums, t, targets, weights, pairs, count);
-    for (; t + WIDTH <= targets; t += WIDTH)
-        group_tile(1, sums, t, targets, weights, pairs, count);
+    for (; t + VECTORS * WIDTH <= w->targets; t += VECTORS * WIDTH)
+        group_tile(w, form, VECTORS, t, pairs, count, to);
+    for (; t + WIDTH <= w->targets; t += WIDTH)
+        group_tile(w, form, 1, t, pairs, count, to);
 }
 
-void accumulate(
-    int32_t *sums, int32_t targets, const int16_t *weights, const int32_t *pairs, const int32_t *active, int32_t count)
+void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
-    int32_t t = 0;
-    for (; t + 8 * WIDTH <= targets; t += 8 * WIDTH)
-        tile(8, sums + t, targets, weights + 2 * t, pairs, active, count);
-    for (; t + 4 * WIDTH <= targets; t += 4 * WIDTH)
-        tile(4, sums + t, targets, weights + 2 * t, pairs, active, count);
-    for (; t + WIDTH <= targets; t += WIDTH)
-        tile(1, sums + t, targets, weights + 2 * t, pairs, active, count);
+    if (w->form == WORDS)
+        all_group_tiles(w, WORDS, pairs, count, to);
+    else if (w->form == SIGNED_BYTES)
+        all_group_tiles(w, SIGNED_BYTES, pairs, count, to);
+    else
+        all_group_tiles(w, BYTES, pairs, count, to);
 }
 
 #else
 
-void accumulate(
-    int32_t *sums, int32_t targets, const int16_t *weights, const int32_t *pairs, const int32_t *active, int32_t count)
+static int32_t weight_at(const wire *w, const uint8_t *row, int32_t i)
 {
-    for (int32_t i = 0; i < count; i++) {
-        const int16_t *row = weights + 2 * (int64_t)active[i] * targets;
-        int32_t low = (int16_t)pairs[active[i]], high = pairs[active[i]] >> 16;
-        for (int32_t t = 0; t < targets; t++)
-            sums[t] += row[2 * t] * low + row[2 * t + 1] * high;
+    return w->form == WORDS ? ((const int16_t *)row)[i] : w->form == SIGNED_BYTES ? ((const int8_t *)row)[i] : row[i];
+}
+
+void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int32_t count, int32_t *to)
+{
+    for (int32_t t = 0; t < w->targets; t++) {
+        int32_t sum = 0;
+        for (int32_t i = 0; i < count; i++) {
+            const uint8_t *row = row_of(w, active[i], t);
+            int32_t pair = pairs[active[i]];
+            sum += weight_at(w, row, 0) * (int16_t)pair + weight_at(w, row, 1) * (pair >> 16);
+        }
+        to[t] += (sum * w->factor) >> w->right_shift;
     }
 }
 
-void accumulate_group(
-    int32_t *const *sums, int32_t targets, const int16_t *weights, const int32_t *const *pairs, int32_t count)
+void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
     for (int lane = 0; lane < GROUP; lane++)
-        for (int32_t k = 0; k < count; k++)
-            accumulate(sums[lane], targets, weights, pairs[lane], &k, 1);
+        for (int32_t t = 0; t < w->targets; t++) {
+            int32_t sum = 0;
+            for (int32_t k = 0; k < count; k++) {
+                const uint8_t *row = row_of(w, k, t);
+                sum += weight_at(w, row, 0) * (int16_t)pairs[lane][k] + weight_at(w, row, 1) * (pairs[lane][k] >> 16);
+            }
+            to[lane][t] += (sum * w->factor) >> w->right_shift;
+        }
 }
 
 #endif

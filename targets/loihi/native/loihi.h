@@ -8,79 +8,114 @@
 #define BLOCK 16
 /* Most lanes that go through a step together, so that weights are read from memory once for all of them. */
 #define LANES 64
+/* Lanes of a product of matrices; divides LANES. */
+#define LANES_AT_ONCE 32
 
 /* Lanes that share each weight in a register where most of their neurons send; divides LANES. */
 #define GROUP 4
 
-enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT };
+/* LIF: with and without reset, of two or three values. */
+enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT, LIF, DELTA, SIGMA, LAVA_SIGMA_DELTA, PROD_NEURON };
 
+/* State variables are stored one after the other, each in blocks, in the order of targets/loihi. */
 typedef struct {
     int32_t kind, size, ports;
-    int32_t neuron;      /* first one, among all neurons of a lane; a multiple of BLOCK */
-    int32_t accumulator; /* first one of port 0, likewise; port 1 follows */
-    int32_t counter;     /* first one, among the neurons without gaps */
-    int32_t threshold, message_bits, shift, relu, exponent, operand_shift[2], segments;
+    int32_t state;   /* first state variable, among all numbers of a lane; a multiple of BLOCK */
+    int32_t port;    /* first number of port 0, among all that arrives; likewise, port 1 follows */
+    int32_t counter; /* first neuron, among the neurons without gaps */
+    int32_t shift, relu, exponent, operand_shift[2], segments;
+    int32_t reset_interval, reset_offset; /* interval 0: none */
+    int32_t cum_error;
+    int32_t takes;   /* whether a leaky neuron has ever been given anything */
     int32_t first_wire, wires;
-    const int32_t *bias[2], *values;
+    const int32_t *parameter[7]; /* vectors in blocks, see population.c */
+    const int32_t *values;       /* of a table */
+    const int32_t *widths;       /* bits of what is checked, see strict.c */
 } population;
 
+/* Weights of 16 bits, or of 8 with a sign or without. */
+enum form { WORDS, SIGNED_BYTES, BYTES };
+
+/* What arrives is (weights * messages * factor) >> right_shift. */
 typedef struct {
     int32_t targets;     /* rounded up to blocks */
-    int32_t accumulator; /* first one that it delivers to */
+    int32_t port;        /* first number of all that arrives that it delivers to */
     int32_t target;      /* population */
-    int32_t delay, right_shift;
+    int32_t delay, factor, right_shift;
     int32_t diagonal;    /* whether target i has the source i + offset and no other */
     int32_t offset;
-    const int16_t *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) */
+    int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
+    int32_t form;
+    const void *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) words */
+    const uint8_t *tiles; /* the same as tiles, see matrix.c; or null */
 } wire;
 
 typedef struct {
     int32_t populations;
-    int32_t neurons, accumulators; /* of a lane, in blocks */
-    int32_t counters;              /* neurons without gaps */
-    int32_t slots;                 /* steps that are under way at a time */
-    int32_t period;                /* steps of a call */
-    int32_t lanes;                 /* that go through a step together, at most LANES */
-    int32_t widest;                /* most neurons of a population, in blocks, and a block more */
+    int32_t numbers;  /* state variables of a lane, in blocks */
+    int32_t ports;    /* numbers that arrive in a step, in blocks */
+    int32_t counters; /* neurons without gaps */
+    int32_t rests;    /* whether a population that nothing arrives at can be left alone */
+    int32_t slots;    /* steps that are under way at a time */
+    int32_t period;   /* steps of a call */
+    int32_t matrices; /* whether wires have tiles */
+    int32_t lanes;    /* that go through a step together, at most LANES */
+    int32_t scratch;  /* numbers of scratch memory that a lane needs: what is under way, SCRATCH rows, what has arrived */
+    int32_t widest;   /* most neurons of a population, in blocks, and a block more */
     const population *population;
     const wire *wire;
 } network;
 
-/* Numbers of a lane: accumulators; `sent` and the values of inputs (neurons each). */
+/* Rows of `widest` numbers of a lane's scratch memory. */
+#define SCRATCH 5
 
-/* Rows of `widest` numbers that each of `lanes` lanes needs as scratch memory, besides accumulators for each slot. */
-#define SCRATCH 6
-
-/* Numbers that are checked, in this order. */
-enum variable {
-    INPUT_0, ACCUMULATOR_0, INPUT_1, ACCUMULATOR_1, BIASED_0, BIASED_1, PRODUCT_OF_BOTH, ACTIVATION, MESSAGE
-};
+/* What the host gives a variable in every step: `first` of a lane's numbers and on; values (steps, lanes, size). */
+typedef struct {
+    int64_t population, first, size;
+    const int32_t *values;
+} given;
 
 /* First number that is too wide, and by how much the farthest value of that number is; amount 0 where there is none. */
 typedef struct {
     int64_t step, population, variable, amount;
 } overflow;
 
-/* Widths of the chip: synaptic input, state, product. */
+/* A population in a step, where overflows are noted; `found` null where they are not. */
 typedef struct {
-    int32_t synaptic, state, product;
-} widths;
+    int64_t step, index;
+    overflow *found;
+} place;
 
-/* Compute the activation y (size) and the messages (size) of a population of a lane, which then counts them as sent. */
-void update_population(const population *p, int32_t *lane, const network *net, int32_t *y, int32_t *messages);
+/* Go through a step: change a population's state in a lane by what arrives, and give its messages and, where it has one,
+   its activation y. */
+void update_population(
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages);
 
-/* sums[t] += the dot products of the `count` active pairs of sources, modulo 2^32. */
-void accumulate(
-    int32_t *sums, int32_t targets, const int16_t *weights, const int32_t *pairs, const int32_t *active, int32_t count);
+/* Pair messages up, shifted and masked, and list the pairs that are not 0; return how many there are. */
+int32_t pair_up(
+    const int32_t *messages, int32_t size, int32_t shift, int32_t mask, int32_t *pairs, int32_t *active);
+
+/* Deliver the `count` active pairs of messages to `to` (targets). */
+void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int32_t count, int32_t *to);
 
 /* The same in GROUP lanes with all `count` pairs, active or not. */
-void accumulate_group(
-    int32_t *const *sums, int32_t targets, const int16_t *weights, const int32_t *const *pairs, int32_t count);
+void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to);
 
-/* Note what is too wide of a population that was updated; `arriving` is what its accumulators just took in. */
+/* Products of matrices: whether there are, and before and after their use; matrices of messages as one plane of bytes, or
+   as a low one without sign and a high one; what they deliver to `to` (lanes, targets), null in lanes that send nothing. */
+int nmbrl_loihi_has_matrices(void);
+void open_matrices(void);
+void close_matrices(void);
+void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low, uint8_t *high);
+void multiply_lanes(
+    const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high, int32_t *sums,
+    int32_t *const *to, int lanes);
+
+/* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */
+void check_leaky(const population *p, const int32_t *state, const int32_t *arriving, int64_t time, place at);
 void check_population(
-    const population *p, const int32_t *lane, const int32_t *arriving, const int32_t *y, const int32_t *messages,
-    const widths *w, int64_t step, int64_t index, overflow *found);
+    const population *p, const int32_t *state, const int32_t *arriving, const int32_t *y, const int32_t *messages,
+    place at);
 
 /* Neurons of a population with those that fill its last block. */
 static inline int32_t padded(int32_t size)
@@ -88,13 +123,24 @@ static inline int32_t padded(int32_t size)
     return (size + BLOCK - 1) / BLOCK * BLOCK;
 }
 
+/* sign(x) * (|x| * (4096 - decay) >> 12) */
+static inline int32_t decayed(int32_t x, int32_t decay)
+{
+    uint32_t sign = (uint32_t)(x >> 31), size = ((uint32_t)x ^ sign) - sign, keep = (uint32_t)(4096 - decay);
+    /* In two parts, so that no product needs more than 32 bits. */
+    uint32_t rest = (size >> 12) * keep + ((size & 4095) * keep >> 12);
+    return (int32_t)((rest ^ sign) - sign);
+}
+
 /* Run `steps` steps in `lanes` lanes.
-   numbers: of all lanes; arrived: whether anything is under way (lanes, slots, populations); stored: what is (lanes,
-   slots, accumulators), with anything in it elsewhere; scratch: zeros, see SCRATCH;
-   given: whether each population, if an input, was given values; counts: messages (period, counters); record:
-   all messages (steps, lanes, counters), zeros before, or null; found: null, or where overflows are noted. */
+   numbers: state variables (lanes, numbers); stored: what is under way (lanes, slots from now, ports), with anything in
+   it where `arrived` (lanes, slots from now, populations) is 0; scratch: zeros, `lanes` of the network and what they
+   share; host: what is given in each of the first `given_steps` steps, of `all_lanes` from the first of these on;
+   counts: messages (period, counters); record: all messages (steps, lanes, counters), zeros before, or null; found:
+   null, or where overflows are noted. */
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, const widths *w, overflow *found);
+    int64_t lanes, int64_t steps, const given *host, int64_t hosts, int64_t given_steps, int64_t all_lanes,
+    int64_t *counts, int32_t *record, overflow *found);
 
 #endif

@@ -1,15 +1,15 @@
-/* Neurons: from accumulators to messages. Built with -fwrapv: integers wrap, as NumPy's do. */
+/* A step of a population in a lane: the equations of targets/loihi/graded.py, spiking.py and lava_kinds.py. */
 #include "loihi.h"
 
-static void activate(const population *p, const int32_t *accumulators, int32_t stride, const int32_t *value,
-    int32_t *restrict y)
+/* The activation y from the accumulators, after which `sent` and what is given follow. */
+static void activate(const population *p, const int32_t *restrict state, int32_t *restrict y)
 {
-    int32_t size = p->size;
-    const int32_t *a = accumulators, *b = accumulators + stride, *bias = p->bias[0];
+    int32_t size = padded(p->size);
+    const int32_t *a = state, *b = state + size, *bias = p->parameter[1];
     switch (p->kind) {
     case INPUT:
         for (int32_t i = 0; i < size; i++)
-            y[i] = value[i];
+            y[i] = b[i];
         break;
     case SIGMA_DELTA: {
         int32_t floor = p->relu ? 0 : INT32_MIN;
@@ -32,7 +32,7 @@ static void activate(const population *p, const int32_t *accumulators, int32_t s
         break;
     }
     case PRODUCT: {
-        const int32_t *other = p->bias[1];
+        const int32_t *other = p->parameter[2];
         int32_t first = p->operand_shift[0], second = p->operand_shift[1], exponent = p->exponent;
         for (int32_t i = 0; i < size; i++)
             y[i] = (((a[i] + bias[i]) >> first) * ((b[i] + other[i]) >> second)) >> exponent;
@@ -41,28 +41,99 @@ static void activate(const population *p, const int32_t *accumulators, int32_t s
     }
 }
 
-/* The rule of targets/loihi/network.py. */
-static void send(const population *p, const int32_t *y, int32_t *restrict sent, int32_t *restrict messages)
+/* The rule without drift; what is sent is the difference behind the shift, where it cannot overflow. */
+static void send(const population *p, const int32_t *restrict y, int32_t *restrict sent, int32_t *restrict messages)
 {
-    int32_t shift = p->shift, threshold = p->threshold;
-    if (!threshold) {
-        for (int32_t i = 0; i < p->size; i++) {
-            messages[i] = (y[i] >> shift) - sent[i];
-            sent[i] += messages[i];
-        }
-        return;
-    }
+    int32_t shift = p->shift;
+    const int32_t *threshold = p->parameter[0];
     for (int32_t i = 0; i < p->size; i++) {
-        int32_t change = y[i] - (sent[i] << shift);
+        int32_t change = y[i] - (sent[i] << shift), message = (y[i] >> shift) - sent[i];
         int32_t size = change < 0 ? -change : change;
-        messages[i] = size < threshold ? 0 : change >> shift;
+        messages[i] = size < threshold[i] ? 0 : message;
         sent[i] += messages[i];
     }
 }
 
-void update_population(const population *p, int32_t *lane, const network *net, int32_t *y, int32_t *messages)
+static void graded(const population *p, int32_t *restrict state, const int32_t *arriving, int32_t *y, int32_t *messages)
 {
-    int32_t *sent = lane + net->accumulators + p->neuron;
-    activate(p, lane + p->accumulator, padded(p->size), sent + net->neurons, y);
-    send(p, y, sent, messages);
+    int32_t numbers = p->ports * padded(p->size);
+    for (int32_t i = 0; i < numbers; i++)
+        state[i] += arriving[i];
+    activate(p, state, y);
+    send(p, y, state + numbers, messages);
+}
+
+/* Parameters: du + 1, dv, bias_mant, bias_exp, thresholds in units of v, the lower one INT32_MIN where there is none; zeros,
+   which stand in for what was never given, as memory is what many lanes wait for. */
+static void leaky(
+    const population *p, int32_t *restrict state, const int32_t *restrict arriving, int64_t time,
+    int32_t *restrict messages)
+{
+    int32_t size = padded(p->size), half = 1 << 23;
+    int32_t *u = state, *v = state + size;
+    const int32_t *given = p->takes ? state + 2 * size : p->parameter[6], *du = p->parameter[0], *dv = p->parameter[1], *mantissa = p->parameter[2];
+    const int32_t *exponent = p->parameter[3], *high = p->parameter[4], *low = p->parameter[5];
+    if (p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0)
+        for (int32_t i = 0; i < 2 * size; i++)
+            state[i] = 0;
+    for (int32_t i = 0; i < size; i++) {
+        int32_t current = decayed(u[i], du[i]) + (arriving[i] << 6);
+        current = current > half ? current - 2 * half : current <= -half ? current + 2 * half : current;
+        int32_t potential = decayed(v[i], dv[i]) + (current + ((mantissa[i] + given[i]) << exponent[i]));
+        potential = potential < 1 - half ? 1 - half : potential > half - 1 ? half - 1 : potential;
+        int32_t spike = (potential > high[i]) - (potential < low[i]);
+        u[i] = current;
+        v[i] = spike ? 0 : potential;
+        messages[i] = spike;
+    }
+}
+
+/* Lava's delta coding of `act`, with the variables act, residue, error. */
+static void encode(const population *p, int32_t act, int32_t *state, int32_t i, int32_t *messages)
+{
+    int32_t size = padded(p->size), *last = state + i, *residue = last + size, *error = residue + size;
+    int32_t delta = act - *last + *residue;
+    if (p->cum_error)
+        *error += delta;
+    int32_t judged = p->cum_error ? *error : delta;
+    int32_t magnitude = judged < 0 ? -judged : judged, sent = magnitude >= p->parameter[0][i] ? delta : 0;
+    if (sent)
+        *error = 0;
+    *last = act;
+    *residue = delta - sent;
+    messages[i] = sent >> p->shift;
+}
+
+void update_population(
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages)
+{
+    int32_t size = padded(p->size);
+    switch (p->kind) {
+    case LIF:
+        leaky(p, state, arriving, time, messages);
+        break;
+    case DELTA:
+        for (int32_t i = 0; i < p->size; i++)
+            encode(p, arriving[i] << p->exponent, state, i, messages);
+        break;
+    case SIGMA:
+        for (int32_t i = 0; i < p->size; i++)
+            messages[i] = state[i] += arriving[i];
+        break;
+    case LAVA_SIGMA_DELTA:
+        for (int32_t i = 0; i < p->size; i++) {
+            int32_t act = (state[i] += arriving[i]) + p->parameter[1][i];
+            encode(p, p->relu && act < 0 ? 0 : act, state + size, i, messages);
+        }
+        break;
+    case PROD_NEURON:
+        for (int32_t i = 0; i < p->size; i++) {
+            int32_t product = (arriving[i] * arriving[size + i]) >> p->exponent;
+            int32_t magnitude = product < 0 ? -product : product;
+            messages[i] = magnitude > p->parameter[0][i] ? product : 0;
+        }
+        break;
+    default:
+        graded(p, state, arriving, y, messages);
+    }
 }

@@ -11,71 +11,111 @@
    which stays in the cache; only what still is when the steps end is stored. */
 typedef struct {
     int32_t *numbers, *stored;
-    uint8_t *arrived;
+    uint8_t *stored_arrived, *arrived;
     int32_t *under_way;
-    int32_t *y, *messages, *pairs, *active, *sums, *part;
-    int32_t count; /* active pairs; -1 where messages are too wide for one part */
-    int sends;
+    int32_t *y, *messages, *pairs, *active, *sums;
+    int32_t sends;  /* messages that are not 0 */
+    int32_t bits;   /* all bits that differ from the sign in any message */
+    int32_t signs;  /* negative where any message is */
+    int32_t count;  /* active pairs, or NOT_PACKED */
 } lane;
+
+#define NOT_PACKED -1
+
+/* Fewer lanes than these go on event by event. */
+#define FEW_LANES 8
+
+/* Lanes that go through steps together, and what they share. */
+typedef struct {
+    lane lane[LANES];
+    int64_t lanes;
+    int32_t *counts;            /* messages of the population, by neuron */
+    int32_t *matrix_sums;       /* two planes */
+    uint8_t *low, *high;        /* messages as bytes, by lane */
+    int planes;                 /* a bit for each LANES_AT_ONCE of them that are packed */
+    uint8_t *told;              /* whether each population has to be updated */
+} block;
 
 static int32_t *under_way(const network *net, const lane *l, int64_t slot)
 {
-    return l->under_way + slot * net->accumulators;
+    return l->under_way + slot * net->ports;
 }
 
-/* Move what is under way between where it is stored and scratch memory, which holds zeros elsewhere. */
-static void move_under_way(const network *net, const lane *l, int into_scratch)
+static uint8_t *arrived(const network *net, const lane *l, int64_t slot)
 {
-    for (int64_t slot = 0; slot < net->slots; slot++)
+    return l->arrived + slot * net->populations;
+}
+
+/* Move what is under way between where it is stored, by steps from now, and scratch memory, which holds zeros elsewhere. */
+static void move_under_way(const network *net, const lane *l, int64_t now, int into_scratch)
+{
+    for (int64_t k = 0; k < net->slots; k++) {
+        int64_t slot = (now + k) % net->slots;
+        uint8_t *stored_flag = l->stored_arrived + k * net->populations, *flag = arrived(net, l, slot);
         for (int64_t index = 0; index < net->populations; index++) {
             const population *p = net->population + index;
-            if (!l->arrived[slot * net->populations + index])
-                continue;
             size_t bytes = sizeof(int32_t) * (size_t)(p->ports * padded(p->size));
-            int32_t *stored = l->stored + slot * net->accumulators + p->accumulator;
-            int32_t *here = under_way(net, l, slot) + p->accumulator;
-            memcpy(into_scratch ? here : stored, into_scratch ? stored : here, bytes);
-            if (!into_scratch)
-                memset(here, 0, bytes);
+            int32_t *stored = l->stored + k * net->ports + p->port, *here = under_way(net, l, slot) + p->port;
+            if (into_scratch) {
+                flag[index] = stored_flag[index];
+                if (flag[index])
+                    memcpy(here, stored, bytes);
+            } else {
+                stored_flag[index] = flag[index];
+                if (flag[index]) {
+                    memcpy(stored, here, bytes);
+                    memset(here, 0, bytes);
+                }
+            }
         }
-}
-
-static int is_wide(const int32_t *messages, int32_t size, int32_t shift)
-{
-    int32_t wide = 0;
-    for (int32_t i = 0; i < size; i++)
-        wide |= (messages[i] >> shift) != (int16_t)(messages[i] >> shift);
-    return wide != 0;
-}
-
-/* Pair messages up, and return how many pairs are not 0. */
-static int32_t pack(const lane *l, int32_t size, int32_t shift, int32_t mask)
-{
-    const int32_t *messages = l->messages;
-    int32_t *restrict pairs = l->pairs, *restrict active = l->active, n = 0;
-    for (int32_t k = 0; 2 * k < size; k++) {
-        uint32_t low = (uint32_t)((messages[2 * k] >> shift) & mask);
-        uint32_t high = (uint32_t)((messages[2 * k + 1] >> shift) & mask);
-        uint32_t pair = (low & 0xffff) | high << 16;
-        pairs[k] = (int32_t)pair;
-        active[n] = k;
-        n += pair != 0;
     }
-    return n;
 }
 
-/* Sum what messages of any width deliver. */
-static void sum_parts(const lane *l, const wire *w, int32_t size)
+/* Look at the messages of a lane that was updated: how many are not 0, and how wide they are. */
+static void survey(lane *l, int32_t size)
 {
+    const int32_t *restrict messages = l->messages;
+    int32_t sends = 0, bits = 0, signs = 0;
+    for (int32_t i = 0; i < size; i++) {
+        int32_t x = messages[i];
+        sends += x != 0;
+        bits |= x ^ (x >> 31);
+        signs |= x;
+    }
+    l->sends = sends;
+    l->bits = bits;
+    l->signs = signs;
+    l->count = NOT_PACKED;
+}
+
+static void pack(lane *l, int32_t size)
+{
+    if (l->count != NOT_PACKED)
+        return;
+    l->count = pair_up(l->messages, size, 0, -1, l->pairs, l->active);
+}
+
+static int is_wide(const lane *l)
+{
+    return l->bits >> PART_BITS != 0;
+}
+
+/* Deliver messages of more than 16 bits. */
+static void deliver_wide(lane *l, const wire *w, int32_t size, int32_t *to)
+{
+    wire part = *w;
+    int32_t more = 1;
+    part.right_shift = 0;
     memset(l->sums, 0, sizeof(int32_t) * (size_t)w->targets);
-    for (int32_t shift = 0, more = 1; more; shift += PART_BITS) {
-        more = is_wide(l->messages, size, shift);
-        int32_t count = pack(l, size, shift, more ? (1 << PART_BITS) - 1 : -1);
-        memset(l->part, 0, sizeof(int32_t) * (size_t)w->targets);
-        accumulate(l->part, w->targets, w->weights, l->pairs, l->active, count);
-        for (int32_t t = 0; t < w->targets; t++)
-            l->sums[t] += l->part[t] << shift;
+    for (int32_t shift = 0; more; shift += PART_BITS) {
+        more = l->bits >> shift >> PART_BITS != 0;
+        int32_t count = pair_up(l->messages, size, shift, more ? (1 << PART_BITS) - 1 : -1, l->pairs, l->active);
+        part.factor = (int32_t)((uint32_t)w->factor << shift);
+        accumulate(&part, l->pairs, l->active, count, l->sums);
     }
+    l->count = NOT_PACKED;
+    for (int32_t t = 0; t < w->targets; t++)
+        to[t] += l->sums[t] >> w->right_shift;
 }
 
 static void deliver_diagonal(const lane *l, const wire *w, int32_t size, int32_t *restrict sums)
@@ -83,151 +123,243 @@ static void deliver_diagonal(const lane *l, const wire *w, int32_t size, int32_t
     int32_t first = w->offset < 0 ? -w->offset : 0;
     int32_t last = size - w->offset < w->targets ? size - w->offset : w->targets;
     const int32_t *messages = l->messages + w->offset;
+    const int16_t *weights = w->weights;
     for (int32_t t = first; t < last; t++)
-        sums[t] += (w->weights[t] * messages[t]) >> w->right_shift;
+        sums[t] += (weights[t] * messages[t]) >> w->right_shift;
 }
 
 static int32_t *destination(const network *net, const lane *l, const wire *w, int64_t time)
 {
-    return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->accumulator;
+    return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->port;
 }
 
-/* Sums that are shifted right before they count are made beside their destination. */
-static int32_t *begin_sums(const lane *l, const wire *w, int32_t *destination)
-{
-    if (!w->right_shift)
-        return destination;
-    return memset(l->sums, 0, sizeof(int32_t) * (size_t)w->targets);
-}
-
-static void end_sums(const int32_t *sums, const wire *w, int32_t *destination)
-{
-    if (sums != destination)
-        for (int32_t t = 0; t < w->targets; t++)
-            destination[t] += sums[t] >> w->right_shift;
-}
-
-static void deliver(const network *net, const lane *l, const wire *w, int32_t size, int64_t time)
+static void deliver(const network *net, lane *l, const wire *w, int32_t size, int64_t time)
 {
     int32_t *to = destination(net, l, w, time);
     if (w->diagonal) {
         deliver_diagonal(l, w, size, to);
-    } else if (l->count < 0) {
-        sum_parts(l, w, size);
-        end_sums(l->sums, w, to);
+    } else if (is_wide(l)) {
+        deliver_wide(l, w, size, to);
     } else {
-        int32_t *sums = begin_sums(l, w, to);
-        accumulate(sums, w->targets, w->weights, l->pairs, l->active, l->count);
-        end_sums(sums, w, to);
+        pack(l, size);
+        accumulate(w, l->pairs, l->active, l->count, to);
     }
 }
 
 /* Deliver in several lanes at once; return whether that pays. */
-static int deliver_group(const network *net, const lane *block, const wire *w, int32_t size, int64_t time)
+static int deliver_group(const network *net, lane *group, const wire *w, int32_t size, int64_t time)
 {
-    int32_t *sums[GROUP], *to[GROUP], count = (size + 1) / 2;
+    int32_t *to[GROUP], count = (size + 1) / 2;
     const int32_t *pairs[GROUP];
-    int64_t active = 0;
+    int64_t sends = 0;
     for (int i = 0; i < GROUP; i++) {
-        if (!block[i].sends || block[i].count < 0)
+        if (!group[i].sends || is_wide(group + i))
             return 0;
-        active += block[i].count;
+        sends += group[i].sends;
     }
-    if (w->diagonal || 2 * active < GROUP * (int64_t)count)
+    /* Of so many neurons that send at random, half of the pairs are active where three in ten neurons are. */
+    if (10 * sends < 3 * GROUP * (int64_t)size)
         return 0;
     for (int i = 0; i < GROUP; i++) {
-        to[i] = destination(net, block + i, w, time);
-        sums[i] = begin_sums(block + i, w, to[i]);
-        pairs[i] = block[i].pairs;
+        pack(group + i, size);
+        to[i] = destination(net, group + i, w, time);
+        pairs[i] = group[i].pairs;
     }
-    accumulate_group(sums, w->targets, w->weights, pairs, count);
-    for (int i = 0; i < GROUP; i++)
-        end_sums(sums[i], w, to[i]);
+    accumulate_group(w, pairs, count, to);
     return 1;
 }
 
-static void deliver_block(const network *net, const lane *block, int64_t here, const wire *w, int32_t size, int64_t time)
+/* Deliver in LANES_AT_ONCE lanes as a product of matrices; return whether that pays. */
+static int deliver_matrix(const network *net, block *b, int64_t first, const wire *w, int32_t size, int64_t time)
 {
-    int64_t slot = (time + 1 + w->delay) % net->slots;
-    for (int64_t i = 0; i < here; i++)
-        if (block[i].sends)
-            block[i].arrived[slot * net->populations + w->target] = 1;
+    lane *lanes = b->lane + first;
+    int64_t here = b->lanes - first < LANES_AT_ONCE ? b->lanes - first : LANES_AT_ONCE, pairs = 0;
+    int32_t *to[LANES_AT_ONCE], bits = 0, signs = 0, depth = (size + 63) / 64 * 64;
     for (int64_t i = 0; i < here; i++) {
-        if (i % GROUP == 0 && i + GROUP <= here && deliver_group(net, block + i, w, size, time))
-            i += GROUP - 1;
-        else if (block[i].sends)
-            deliver(net, block + i, w, size, time);
+        /* That are active, where neurons send at random. */
+        pairs += lanes[i].sends - (int64_t)lanes[i].sends * lanes[i].sends / (2 * size);
+        bits |= lanes[i].sends ? lanes[i].bits : 0;
+        signs |= lanes[i].sends ? lanes[i].signs : 0;
+    }
+    int planes = bits < (signs < 0 ? 128 : 256) ? 1 : 2;
+    /* A product does 1,024 multiplications a cycle and reads 48 bytes of weights; of a pair, events do 13 targets. */
+    if (here < FEW_LANES || bits >> PART_BITS || 240 * pairs < depth * (3 * planes * LANES_AT_ONCE + 64))
+        return 0;
+    int64_t row = (int64_t)depth * first;
+    for (int64_t i = 0; i < here; i++) {
+        to[i] = lanes[i].sends ? destination(net, lanes + i, w, time) : NULL;
+        int64_t own = row + i * depth;
+        if (b->planes & 1 << (first / LANES_AT_ONCE))
+            continue;
+        if (lanes[i].sends) {
+            pack_bytes(lanes[i].messages, size, planes, b->low + own, b->high + own);
+        } else {
+            memset(b->low + own, 0, (size_t)depth);
+            memset(b->high + own, 0, (size_t)depth);
+        }
+    }
+    b->planes |= 1 << (first / LANES_AT_ONCE);
+    multiply_lanes(w, size, planes, signs < 0, b->low + row, b->high + row, b->matrix_sums, to, (int)here);
+    return 1;
+}
+
+static void deliver_block(const network *net, block *b, const wire *w, int32_t size, int64_t time)
+{
+    int64_t slot = (time + 1 + w->delay) % net->slots, i = 0;
+    for (int64_t k = 0; k < b->lanes; k++)
+        if (b->lane[k].sends)
+            arrived(net, b->lane + k, slot)[w->target] = 1;
+    while (i < b->lanes) {
+        if (w->tiles && i % LANES_AT_ONCE == 0 && deliver_matrix(net, b, i, w, size, time)) {
+            i += LANES_AT_ONCE;
+        } else if (
+            !w->diagonal && i % GROUP == 0 && i + GROUP <= b->lanes && deliver_group(net, b->lane + i, w, size, time)) {
+            i += GROUP;
+        } else {
+            if (b->lane[i].sends)
+                deliver(net, b->lane + i, w, size, time);
+            i++;
+        }
     }
 }
 
 /* Update a population of a lane where anything arrived, was given, or is still to be said. */
-static void update(
-    const network *net, lane *l, int64_t index, int64_t time, int told, int64_t step, const widths *w, overflow *found)
+static void update(const network *net, lane *l, int64_t time, int told, place at)
 {
-    const population *p = net->population + index;
-    int64_t slot = time % net->slots;
-    uint8_t *arrived = l->arrived + slot * net->populations + index;
-    int32_t *arriving = under_way(net, l, slot), ports = p->ports * padded(p->size);
+    const population *p = net->population + at.index;
+    uint8_t *has_arrived = arrived(net, l, time % net->slots) + at.index;
+    int32_t *arriving = under_way(net, l, time % net->slots) + p->port, *state = l->numbers + p->state;
     l->sends = 0;
-    if (!*arrived && !told)
+    if (!*has_arrived && !told)
         return;
-    if (*arrived)
-        for (int32_t i = p->accumulator; i < p->accumulator + ports; i++)
-            l->numbers[i] += arriving[i];
-    update_population(p, l->numbers, net, l->y, l->messages);
-    if (found)
-        check_population(p, l->numbers, arriving, l->y, l->messages, w, step, index, found);
-    if (*arrived)
-        memset(arriving + p->accumulator, 0, sizeof(int32_t) * (size_t)ports);
-    *arrived = 0;
-    l->messages[p->size] = 0; /* the other half of the last pair */
-    l->count = is_wide(l->messages, p->size, 0) ? -1 : pack(l, p->size, 0, -1);
-    l->sends = l->count != 0;
+    if (at.found && p->kind == LIF)
+        check_leaky(p, state, arriving, time, at);
+    update_population(p, state, arriving, time, l->y, l->messages);
+    if (at.found)
+        check_population(p, state, arriving, l->y, l->messages, at);
+    if (*has_arrived)
+        memset(arriving, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
+    *has_arrived = 0;
+    survey(l, p->size);
 }
 
-static void count_messages(const population *p, const lane *l, int64_t *restrict counts, int32_t *record)
+/* From here on every message but 0 counts as 1. */
+static void make_binary(lane *l, int32_t size)
 {
+    for (int32_t i = 0; i < size; i++)
+        l->messages[i] = l->messages[i] != 0;
+    survey(l, size);
+}
+
+static void count_messages(const population *p, const lane *l, int32_t *restrict counts, int32_t *record)
+{
+    const int32_t *restrict messages = l->messages;
     for (int32_t i = 0; i < p->size; i++)
-        counts[p->counter + i] += l->messages[i] != 0;
+        counts[i] += messages[i] != 0;
     if (record)
         memcpy(record + p->counter, l->messages, sizeof(int32_t) * (size_t)p->size);
 }
 
+static void flush(int64_t *restrict counts, int32_t *restrict recent, int32_t size)
+{
+    for (int32_t i = 0; i < size; i++)
+        counts[i] += recent[i];
+    memset(recent, 0, sizeof(int32_t) * (size_t)size);
+}
+
+static lane make_lane(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch)
+{
+    lane made = {.numbers = numbers, .stored = stored, .stored_arrived = stored_arrived, .under_way = scratch};
+    int32_t **rows[SCRATCH] = {&made.y, &made.messages, &made.pairs, &made.active, &made.sums};
+    scratch += net->slots * net->ports;
+    for (int row = 0; row < SCRATCH; row++, scratch += net->widest)
+        *rows[row] = scratch;
+    made.arrived = (uint8_t *)scratch;
+    return made;
+}
+
+/* Take what the host gives in a step; say to which populations. */
+static void take(
+    const block *b, const given *host, int64_t hosts, int64_t step, int64_t first, int64_t all_lanes, uint8_t *told)
+{
+    for (const given *h = host; h < host + hosts; h++) {
+        const int32_t *values = h->values + (step * all_lanes + first) * h->size;
+        for (int64_t i = 0; i < b->lanes; i++)
+            memcpy(b->lane[i].numbers + h->first, values + i * h->size, sizeof(int32_t) * (size_t)h->size);
+        told[h->population] = 1;
+    }
+}
+
+/* Update a population in all lanes and deliver what it sends. */
+static void go_on(
+    const network *net, block *b, int64_t now, int told, place at, int64_t *counts, int32_t *record, int64_t *row)
+{
+    const population *p = net->population + at.index;
+    const wire *wire = net->wire + p->first_wire, *end = wire + p->wires;
+    int any = 0;
+    for (int64_t i = 0; i < b->lanes; i++) {
+        update(net, b->lane + i, now, told, at);
+        if (!b->lane[i].sends)
+            continue;
+        count_messages(p, b->lane + i, b->counts, record ? record + row[i] * net->counters : NULL);
+        any = 1;
+    }
+    if (!any)
+        return;
+    flush(counts + p->counter, b->counts, p->size);
+    b->planes = 0;
+    for (int binary = 0; wire < end; wire++) {
+        if (wire->binary && !binary) {
+            b->planes = 0;
+            for (int64_t i = 0; i < b->lanes; i++)
+                if (b->lane[i].sends)
+                    make_binary(b->lane + i, p->size);
+        }
+        binary = wire->binary;
+        deliver_block(net, b, wire, p->size, now);
+    }
+}
+
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const uint8_t *given, int64_t *counts, int32_t *record, const widths *w, overflow *found)
+    int64_t lanes, int64_t steps, const given *host, int64_t hosts, int64_t given_steps, int64_t all_lanes,
+    int64_t *counts, int32_t *record, overflow *found)
 {
-    int64_t stride = net->accumulators + 2 * (int64_t)net->neurons, slots = net->slots;
-    lane block[LANES];
+    int64_t slots = net->slots, populations = net->populations, row[LANES];
+    int32_t *shared = scratch + net->lanes * (int64_t)net->scratch;
+    block b;
+    b.counts = shared;
+    b.told = (uint8_t *)(b.counts + net->widest);
+    b.matrix_sums = b.counts + net->widest + padded((int32_t)populations);
+    b.low = (uint8_t *)(b.matrix_sums + 2 * LANES_AT_ONCE * net->widest);
+    b.high = b.low + LANES * (int64_t)(net->widest + 64);
+    if (net->matrices)
+        open_matrices();
     for (int64_t first = 0; first < lanes; first += net->lanes) {
-        int64_t here = lanes - first < net->lanes ? lanes - first : net->lanes;
-        for (int64_t i = 0; i < here; i++) {
-            int32_t *own = scratch + i * (SCRATCH * (int64_t)net->widest + slots * net->accumulators);
-            block[i] = (lane){
-                numbers + (first + i) * stride, stored + (first + i) * slots * net->accumulators,
-                arrived + (first + i) * slots * net->populations, own + SCRATCH * net->widest, own, own + net->widest, own + 2 * net->widest, own + 3 * net->widest,
-                own + 4 * net->widest, own + 5 * net->widest, 0, 0,
-            };
-            move_under_way(net, block + i, 1);
+        b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
+        for (int64_t i = 0; i < b.lanes; i++) {
+            int64_t l = first + i;
+            b.lane[i] = make_lane(
+                net, numbers + l * net->numbers, stored + l * slots * net->ports, arrived + l * slots * populations,
+                scratch + i * net->scratch);
+            move_under_way(net, b.lane + i, time, 1);
         }
         for (int64_t step = 0; step < steps; step++) {
             int64_t now = time + step;
-            for (int64_t index = 0; index < net->populations; index++) {
-                const population *p = net->population + index;
-                int told = now == 0 || (step == 0 && given[index]);
-                for (int64_t i = 0; i < here; i++) {
-                    int64_t row = step * lanes + first + i;
-                    update(net, block + i, index, now, told, step, w, found);
-                    if (block[i].sends)
-                        count_messages(
-                            p, block + i, counts + now % net->period * net->counters,
-                            record ? record + row * net->counters : NULL);
-                }
-                for (const wire *wire = net->wire + p->first_wire; wire < net->wire + p->first_wire + p->wires; wire++)
-                    deliver_block(net, block, here, wire, p->size, now);
-            }
+            memset(b.told, !net->rests || now == 0, (size_t)populations);
+            if (step < given_steps)
+                take(&b, host, hosts, step, first, all_lanes, b.told);
+            for (int64_t i = 0; i < b.lanes; i++)
+                row[i] = step * all_lanes + first + i;
+            for (int64_t index = 0; index < populations; index++)
+                go_on(
+                    net, &b, now, b.told[index], (place){step, index, found},
+                    counts + now % net->period * net->counters, record, row);
         }
-        for (int64_t i = 0; i < here; i++)
-            move_under_way(net, block + i, 0);
+        for (int64_t i = 0; i < b.lanes; i++)
+            move_under_way(net, b.lane + i, time + steps, 0);
     }
+    if (net->matrices)
+        close_matrices();
 }

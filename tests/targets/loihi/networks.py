@@ -50,7 +50,8 @@ def _draw(random: np.random.Generator, thresholds: bool) -> Network:
 
 def _random_population(random: np.random.Generator, name: str, thresholds: bool) -> Population:
     size = int(random.integers(1, 6))
-    threshold = int(random.integers(0, 20)) if thresholds else 0
+    # 0 for some neurons, for all of them where there are no thresholds.
+    threshold = (random.integers(0, 20, size) * (thresholds and random.random(size) < 0.8)).astype(np.int32)
 
     def bias() -> np.ndarray:
         return random.integers(-200, 200, size).astype(np.int32)

@@ -2,6 +2,7 @@
 
 import platform
 
+import loihi_networks
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from .networks import draw_network, random_network, random_values
 def assert_equal(network, ours, theirs, sent):
     for population in network.populations:
         silent = np.zeros((ours.batch, population.size), np.int32)
-        np.testing.assert_array_equal(ours.sent(population.name), theirs.sent(population.name), population.name)
+        np.testing.assert_array_equal(ours.read(population.name), theirs.read(population.name), population.name)
         for step, (mine, expected) in enumerate(sent):
             name = population.name
             np.testing.assert_array_equal(mine[name], expected.get(name, silent), f"{name} in step {step}")
@@ -40,6 +41,89 @@ def test_random_networks_are_equal_in_every_message(seed, thresholds, batch, sca
         values = random_values(random, network, batch, scale) if time % 3 == 0 else None
         sent.append((ours.step(values), theirs.step(values)))
     assert_equal(network, ours, theirs, sent)
+
+
+def variables(network):
+    """Every place that a simulator can read."""
+    for population in network.populations:
+        under_way = [f"arriving {k}" if k else "arriving" for k in range(network.horizon(population.name))]
+        for variable in (*population.variables, *(under_way if population.ports else ())):
+            yield f"{population.name}/{variable}"
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), batches=st.lists(st.integers(1, 20), min_size=1, max_size=4))
+def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches):
+    """Lanes come and go while spikes are under way; the host sets potentials and biases."""
+    network = loihi_networks.draw_network(seed)
+    ours, theirs, random = CompiledSimulator(network), Simulator(network), np.random.default_rng(seed)
+    for batch in batches:
+        ours.resize(batch), theirs.resize(batch)
+        values, sent = loihi_networks.draw_values(random, network, batch), []
+        for step in range(4):
+            given = values if step == 0 else None
+            sent.append((ours.step(given), theirs.step(given)))
+            for place in variables(network):
+                np.testing.assert_array_equal(ours.read(place), theirs.read(place), f"{place} in step {step}")
+        ours.run(values, 7), theirs.run(values, 7)
+        for mine, expected in sent:
+            for population in network.populations:
+                np.testing.assert_array_equal(mine[population.name], expected[population.name], population.name)
+    np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 70), threads=st.integers(1, 3), share=st.sampled_from([1, 0.1]))
+def test_rows_of_values_in_many_lanes_and_threads_are_equal(seed, batch, threads, share):
+    """Enough neurons and lanes for products of matrices where there are, as for events."""
+    network = loihi_networks.draw_network(seed, largest=90)
+    ours, theirs = CompiledSimulator(network, batch, threads=threads), Simulator(network, batch)
+    random = np.random.default_rng(seed)
+    given = {
+        place: random.integers(-most, most + 1, (6, batch, network.by_name[place].size)).astype(np.int32)
+        for place, most in loihi_networks.HOST_LIMITS.items()
+        if "/" not in place
+    }
+    given = {place: values * (random.random(values.shape) < share) for place, values in given.items()}
+    ours.play(given), theirs.play(given)
+    for place in variables(network):
+        np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
+    np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 6))
+def test_a_lane_that_is_read_and_written_goes_on_elsewhere(seed, batch):
+    """What planners do: the state of one lane, continued in many, in another simulator."""
+    network = loihi_networks.draw_network(seed, largest=5)
+    first = CompiledSimulator(network)
+    first.run(loihi_networks.draw_values(np.random.default_rng(seed), network, 1), 9)
+    before = {place: first.read(place) for place in variables(network)}
+    first.run(steps=9)
+    for kind in (CompiledSimulator, Simulator):
+        other = kind(network, batch)
+        other.run(steps=9)
+        for place, value in before.items():
+            other.write(place, np.repeat(value, batch, axis=0))
+        other.run(steps=9)
+        for place in before:
+            np.testing.assert_array_equal(other.read(place), np.repeat(first.read(place), batch, axis=0), place)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), batch=st.integers(1, 5))
+def test_the_first_overflow_of_a_spiking_network_is_the_same(seed, batch):
+    network, caught = loihi_networks.draw_network(seed, largest=6), []
+    for kind in (CompiledSimulator, Simulator):
+        random = np.random.default_rng(seed)
+        try:
+            simulator = kind(network, batch, strict=True)
+            for _ in range(4):
+                simulator.run(loihi_networks.draw_values(random, network, batch))
+            caught.append(None)
+        except WidthError as error:
+            caught.append((str(error), error.population, error.variable, error.step, error.amount))
+    assert caught[0] == caught[1]
 
 
 @settings(max_examples=25)
@@ -104,7 +188,7 @@ def test_plain_c_and_narrower_vectors_are_equal(level, monkeypatch):
             simulator, random = CompiledSimulator(network, 5), np.random.default_rng(seed)
             for _ in range(3):
                 simulator.run(random_values(random, network, 5, 300))
-            sent.append([simulator.sent(population.name) for population in network.populations])
+            sent.append([simulator.read(population.name) for population in network.populations])
         for ours, theirs in zip(*sent, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -121,7 +205,7 @@ def test_a_part_of_the_neurons_passes_along_a_diagonal():
         simulator = CompiledSimulator(network)
         values = np.arange(1, 8, dtype=np.int32)
         simulator.run({"in": values[None]})
-        np.testing.assert_array_equal(simulator.sent("y")[0], weights @ values)
+        np.testing.assert_array_equal(simulator.read("y")[0], weights @ values)
 
 
 def test_a_lane_left_out_keeps_what_is_under_way():
@@ -135,7 +219,7 @@ def test_a_lane_left_out_keeps_what_is_under_way():
     simulator.run(steps=simulator._layout.native.slots)
     simulator.resize(4)
     simulator.run(steps=64 - 10)
-    np.testing.assert_array_equal(simulator.sent("y")[:, 0], [2, 4, 6, 8])
+    np.testing.assert_array_equal(simulator.read("y")[:, 0], [2, 4, 6, 8])
 
 
 def test_without_a_compiler_numpy_stands_in(monkeypatch):

@@ -1,59 +1,63 @@
 """Equality with Lava, the reference: every message of every population in every step."""
 
-import dataclasses
 import os
 import time
+from itertools import product
 
+import loihi_networks
 import numpy as np
 import pytest
 
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi import build
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.lava import comparison
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.lava.oracle import LavaOracle
-from nmbrl.targets.loihi.network import Network, Population
+from nmbrl.targets.loihi.network import KINDS, LIF, Network, Synapses
 from nmbrl.targets.loihi.simulator import Simulator
 
 from .networks import random_network, random_values
 
-# Between them they hold every kind of population, with thresholds and without.
-SEEDS = (0, 5)
-
-
-def side_by_side(networks: list[Network]) -> Network:
-    """Several networks as one, because Lava takes long to start."""
-
-    def prefixed(index: int, name: str) -> str:
-        return f"n{index}.{name}"
-
-    populations: list[Population] = []
-    synapses, inputs = [], {}
-    for index, network in enumerate(networks):
-        populations += [dataclasses.replace(p, name=prefixed(index, p.name)) for p in network.populations]
-        for part in network.synapses:
-            ends = {"source": prefixed(index, part.source), "target": prefixed(index, part.target)}
-            synapses.append(dataclasses.replace(part, **ends))
-        inputs |= {prefixed(index, name): prefixed(index, value) for name, value in network.inputs.items()}
-    steps = max(network.steps for network in networks)
-    return Network(tuple(populations), tuple(synapses), inputs, {}, steps)
+# Between them they hold every kind of population and of synapses.
+SEEDS = range(513, 521)
 
 
 @pytest.mark.slow
-def test_random_networks_send_what_lava_sends():
-    network = side_by_side([random_network(seed, thresholds=bool(seed)) for seed in SEEDS])
-    simulator, random = Simulator(network), np.random.default_rng(0)
+def test_random_networks_compute_what_lava_computes():
+    """The first steps of some of ``benchmarks/loihi_equality.py``'s networks."""
+    drawn = [loihi_networks.draw_bounded(seed, calls=4, steps=6, largest=6) for seed in SEEDS]
+    network = loihi_networks.join(network for network, _ in drawn)
+    assert {population.kind for population in network.populations} == set(KINDS)
+    assert {(part.sparse, part.delay > 0, part.binary) for part in network.synapses} == set(product([0, 1], repeat=3))
+    simulator = CompiledSimulator(network)
     lava = LavaComparison(network, simulator)
     try:
-        for _ in range(8):
-            values = random_values(random, network, 1)
-            lava.check(values, [simulator.step(values if step == 0 else None) for step in range(network.steps)])
+        for call in range(4):
+            lava.run({f"n{i}.{place}": v for i, (_, calls) in enumerate(drawn) for place, v in calls[call].items()})
     finally:
         lava.close()
-    kinds = {population.kind for population in network.populations}
-    assert kinds == {"input", "sigma_delta", "table", "product"}
+
+
+@pytest.mark.slow
+def test_what_the_host_sets_is_set_in_lava_too():
+    """A planner's state: u, v and what is under way, set in the middle of a run."""
+    fields = {"du": 2000, "dv": 300, "bias_mant": 5, "bias_exp": 2, "vth": 20}
+    neurons = LIF("y", 3, **{name: np.full(3, value, np.int32) for name, value in fields.items()})
+    synapses = Synapses("y", "y", np.array([[0, 8, 4], [2, 0, 6], [10, 2, 0]], np.int32), delay=2)
+    state = ("y/u", "y/v", "y/arriving", "y/arriving 1", "y/arriving 2")
+    network = Network((neurons,), (synapses,), {"b": "y", **{name: name for name in state}}, {"v": "y"}, 12)
+    random, simulator = np.random.default_rng(0), Simulator(network)
+    lava = LavaComparison(network, simulator)
+    try:
+        for _ in range(3):
+            places = [name for name in ("y", *state) if random.random() < 0.7]
+            lava.run({name: random.integers(-200, 200, (1, 3)).astype(np.int32) for name in places})
+    finally:
+        lava.close()
+    assert simulator.activity.messages.sum() > 20
 
 
 @pytest.mark.slow
@@ -84,7 +88,7 @@ class Oracle:
     def run(self, values, steps):
         self.runs += 1
         if self.runs == 1:
-            return {p.name: self.simulator.sent(p.name) for p in self.network.populations}
+            return {p.name: self.simulator.read(p.name) for p in self.network.populations}
         sent = [
             self.simulator.step({k: v[None] for k, v in values.items()} if step == 0 else None) for step in range(steps)
         ]
@@ -106,10 +110,9 @@ def test_a_difference_is_an_error_that_says_where(monkeypatch):
     simulator = Simulator(network)
     lava = LavaComparison(network, simulator)
     values = random_values(random, network, 1)
-    lava.check(values, [simulator.step(values if step == 0 else None) for step in range(network.steps)])
-    sent = [simulator.step(values if step == 0 else None) for step in range(network.steps)]
+    lava.run(values)
     with pytest.raises(NmbrlError, match=f"Lava differs: neuron 0 of p1 .* in step {2 * network.steps + 1}"):
-        lava.check(values, sent)
+        lava.run(values)
 
 
 def test_lava_that_hangs_is_ended_within_the_limit(monkeypatch):

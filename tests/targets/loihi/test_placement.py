@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.chips import LOIHI_1, LOIHI_2, find_chip
-from nmbrl.targets.loihi.network import Input, Network, Product, SigmaDelta, Synapses, Table
+from nmbrl.targets.loihi.network import LIF, Input, Network, Product, SigmaDelta, Synapses, Table
 from nmbrl.targets.loihi.packing import PlacementError
 from nmbrl.targets.loihi.placement import Placement, place, read_placement
 
@@ -88,6 +88,27 @@ def test_a_population_too_large_for_a_core_is_split():
     placement = place({"f": dense(2000, 2000)}, LOIHI_2)
     assert len(placement.cores) >= 32 and all(c.synaptic_bits <= LOIHI_2.synaptic_bits for c in placement.cores)
     assert min(c.synaptic_bits for c in placement.cores[:-1]) > 0.9 * LOIHI_2.synaptic_bits
+
+
+def leaky(size, du, vth):
+    fields = {"du": du, "vth": vth, "dv": 0, "bias_mant": 0, "bias_exp": 0}
+    neurons = LIF("y", size, **{name: np.full(size, value, np.int32) for name, value in fields.items()})
+    synapses = Synapses("y", "y", np.full((size, size), 3, np.int32), weight_bits=9)
+    return Network((neurons,), (synapses,), {"b": "y"}, {"v": "y", "u": "y/u"}, 4)
+
+
+def test_leaky_neurons_lie_on_both_chips():
+    assert len(place({"f": leaky(100, 9, 5)}, LOIHI_1).cores) == 1
+    with pytest.raises(PlacementError, match="Loihi 2: population y of f: bits of a weight from y: 9, at most 8"):
+        place({"f": leaky(100, 9, 5)}, LOIHI_2)
+    # A core of Loihi 1 has 32 pairs of decays and 8 thresholds.
+    assert [core.parts[0].stop for core in place({"f": leaky(100, np.arange(100), 5)}, LOIHI_1).cores] == [
+        32,
+        64,
+        96,
+        100,
+    ]
+    assert len(place({"f": leaky(100, 9, np.arange(100))}, LOIHI_1).cores) == 13
 
 
 def test_a_product_takes_the_place_of_two():

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmbrl.targets.loihi.network import Input, Network, Product, SigmaDelta, Synapses, Table
+from nmbrl.targets.loihi.compiled import CompiledSimulator
+from nmbrl.targets.loihi.network import LIF, Input, Network, Product, SigmaDelta, Synapses, Table, fit_weights
 from nmbrl.targets.loihi.simulator import Simulator, WidthError
 
 from .networks import random_network, random_values
@@ -36,7 +37,7 @@ class Reference:
     def fire(self, population, neuron):
         shift = getattr(population, "state_exp", 0)
         change = self.activation(population, neuron) - (self.sent[population.name][neuron] << shift)
-        message = change >> shift if abs(change) >= population.threshold else 0
+        message = change >> shift if abs(change) >= int(population.thresholds[neuron]) else 0
         self.sent[population.name][neuron] += message
         return message
 
@@ -94,13 +95,76 @@ def test_nothing_drifts_over_a_long_sine():
         value = round(20000 * np.sin(time / 50))
         simulator.step({"in.u": np.array([[value]], np.int32)})
     simulator.step()
-    assert abs(int(simulator.sent("y")[0, 0]) * 64 - 2 * value) <= 64 + 63
+    assert abs(int(simulator.read("y")[0, 0]) * 64 - 2 * value) <= 64 + 63
+
+
+def vector(*values):
+    return np.array(values, np.int32)
+
+
+def test_a_leaky_neuron_by_hand():
+    """Two neurons: one with leaks and spikes, one that only adds its bias up, read by the host."""
+    fields = {"du": vector(2047, 4095), "dv": vector(1024, 0), "bias_mant": vector(0, -3), "bias_exp": vector(0, 2)}
+    neurons = LIF("y", 2, **fields, vth=vector(10, 131071))
+    synapses = Synapses("in.u", "y", vector(6, 0)[:, None])
+    network = Network((Input("in.u", 1), neurons), (synapses,), {"u": "in.u"}, {"y": "y", "u": "y/u"}, 1)
+    simulator, seen = Simulator(network), []
+    for time in range(6):
+        # Messages are changes: 1 in the first step, 1 in the second, none afterwards.
+        messages = simulator.step({"in.u": vector(min(time + 1, 2))[None]})
+        seen.append((*simulator.read("y/u")[0], *simulator.read("y")[0], messages["y"][0, 0]))
+    # du = 2047 keeps half, dv = 1024 three quarters; 6 << 6 arrives in steps 1 and 2; threshold 10 << 6 = 640.
+    # v: 384; 288 + 576 = 864 spikes; 288; 216 + 144 = 360; 270 + 72
+    assert seen == [
+        (0, 0, 0, -12, 0),
+        (384, 0, 384, -24, 0),
+        (576, 0, 0, -36, 1),
+        (288, 0, 288, -48, 0),
+        (144, 0, 360, -60, 0),
+        (72, 0, 342, -72, 0),
+    ]
+
+
+def test_the_host_drives_a_bias_and_sets_a_potential():
+    fields = {name: vector(0) for name in ("du", "bias_mant", "dv")}
+    network = Network(
+        (LIF("y", 1, **fields, bias_exp=vector(3), vth=vector(100)),), (), {"b": "y", "v": "y/v"}, {"v": "y"}, 5
+    )
+    assert (network.limit("y"), network.limit("y/v")) == (4095, 2**23 - 1)
+    for kind in (Simulator, CompiledSimulator):
+        simulator = kind(network, 2)
+        simulator.run({"y": np.array([[10], [-10]], np.int32), "y/v": np.array([[0], [7]], np.int32)})
+        np.testing.assert_array_equal(simulator.read("y")[:, 0], [5 * 80, 7 - 5 * 80])
+        # The bias stays until another is given.
+        simulator.run(steps=1)
+        np.testing.assert_array_equal(simulator.read("y")[:, 0], [6 * 80, 7 - 6 * 80])
+
+
+@pytest.mark.parametrize(
+    ("value", "weight", "variable", "amount"),
+    [(2**13, 254, "u", 2**13 * 254 * 64 - 2**23 + 1), (2**14, 254, "synaptic input", 2**14 * 254 - 2**21 + 1)],
+)
+def test_strict_names_what_overflows_in_a_leaky_neuron(value, weight, variable, amount):
+    fields = {name: vector(0) for name in ("du", "bias_mant", "bias_exp", "dv", "vth")}
+    synapses = Synapses("in.u", "y", vector(weight)[None])
+    network = Network((Input("in.u", 1), LIF("y", 1, **fields)), (synapses,), {"u": "in.u"}, {"y": "y"}, 2)
+    for kind in (Simulator, CompiledSimulator):
+        with pytest.raises(WidthError, match=f"{variable} of population y .* by {amount} in step 1"):
+            kind(network, strict=True).run({"in.u": vector(value)[None]})
+
+
+def test_weights_are_truncated_as_lava_does():
+    weights = np.array([-300, -255, -7, -1, 0, 1, 7, 255, 300])
+    assert fit_weights(weights, "mixed").tolist() == [-256, -256, -8, -2, 0, 0, 6, 254, 254]
+    assert fit_weights(weights, "mixed", 9).tolist() == [-256, -255, -7, -1, 0, 1, 7, 255, 255]
+    assert fit_weights(weights, "excitatory", 6).tolist() == [0, 0, 0, 0, 0, 0, 4, 252, 252]
+    assert fit_weights(weights, "inhibitory", 6).tolist() == [-252, -252, -4, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_delayed_message_arrives_that_much_later():
     simulator = Simulator(single(SigmaDelta("y", 1, bias=bias(0), state_exp=0), delay=5))
     simulator.step({"in.u": np.array([[7]], np.int32)})
-    arrivals = [int(simulator.sent("y")[0, 0]) for _ in range(8) if simulator.step() is not None]
+    arrivals = [int(simulator.read("y")[0, 0]) for _ in range(8) if simulator.step() is not None]
     assert arrivals == [0] * 5 + [14] * 3
 
 
@@ -151,7 +215,7 @@ def test_a_table_meets_its_entries_and_the_middle_between_them():
     values = np.array([0, 10, 40, 20, 0], np.int32)
     table = Table("y", 5, bias=bias(-16, -8, 0, 4, 100), values=values, exponent=3)
     simulator = Simulator(single(table, weight=2))
-    np.testing.assert_array_equal(simulator.sent("y")[0], [0, 10, 40, 30, 3])
+    np.testing.assert_array_equal(simulator.read("y")[0], [0, 10, 40, 30, 3])
 
 
 def test_lanes_that_join_later_start_as_the_first_did():
@@ -165,4 +229,4 @@ def test_lanes_that_join_later_start_as_the_first_did():
         for time in range(network.steps):
             simulator.step(values if time == 0 else None)
     for population in network.populations:
-        np.testing.assert_array_equal(together.sent(population.name), grown.sent(population.name))
+        np.testing.assert_array_equal(together.read(population.name), grown.read(population.name))

@@ -1,0 +1,130 @@
+"""Results of the Loihi benchmarks: JSON in benchmarks/results, and docs/loihi-figures.md, made from it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nmbrl.targets.files import write_text
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "loihi-figures.md"
+
+
+def result_file(part: str) -> Path:
+    """Return where a part's results are kept."""
+    return ROOT / "benchmarks" / "results" / f"loihi-{part}.json"
+
+
+def write_results(part: str, results: dict[str, Any]) -> None:
+    """Add results to those of a part, by their names, and write the page anew."""
+    file = result_file(part)
+    before = json.loads(file.read_text()) if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps({**before, **results}, indent=1) + "\n")
+    write_page()
+
+
+def write_page() -> None:
+    """Write docs/loihi-figures.md from the results that there are."""
+    lines = ["# Loihi: what was measured", "", "Made by the commands named below; the figures are in"]
+    lines[-1] += " `benchmarks/results/loihi-*.json`."
+    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision}
+    for part, section in sections.items():
+        if result_file(part).exists():
+            lines += ["", *section(json.loads(result_file(part).read_text()))]
+    write_text(PAGE, "\n".join(lines) + "\n")
+
+
+def _equality(results: dict[str, Any]) -> list[str]:
+    lines = ["## Equality with Lava", "", "`python benchmarks/loihi_equality.py`", ""]
+    networks, example = results.get("networks"), results.get("example")
+    if networks:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(networks["populations"].items()))
+        lines += [
+            f"{networks['networks']} random networks, {networks['steps']} steps each: "
+            f"**{len(networks['differences'])} differences** in {networks['compared']:,} numbers (every message of "
+            "every population in every step, and u and v of leaky neurons; "
+            f"{networks['messages']:,} messages were not 0). The NumPy definition ended in the same numbers.",
+            "",
+            f"Populations: {kinds}.",
+            "",
+            *_table(["synapses", ""], [[kind, f"{n}"] for kind, n in sorted(networks["synapses"].items())]),
+        ]
+    if example:
+        lines += [
+            f"The converted example, closed loop with Lava beside it: {example['decisions']:,} decisions, in each "
+            f"{', '.join(f'`{name}`' for name in example['functions'])}: **{len(example['differences'])} differences** "
+            f"in {example['steps']:,} steps and {example['messages']:,} messages.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def _simulator(results: dict[str, Any]) -> list[str]:
+    lines = ["## A time step", "", "`python benchmarks/loihi_simulator.py`", ""]
+    lines += [
+        "All-to-all layers in a row, each to itself too where recurrent; the share of neurons that send in a step. "
+        "Alone: many steps a call, median of calls. A lane: of 256, on one core and shared by two. Lava: the shortest "
+        "of some runs of 20 steps; both ended in the same integers. In brackets, times faster than Lava.",
+        "",
+    ]
+    head = ["neurons", "send", "Lava", "NumPy", "alone", "a lane, one core", "a lane, two cores", "of the peak"]
+    for kind, result in results.items():
+        lines += [f"### {'Sigma-delta' if kind == 'graded' else 'Leaky integrate-and-fire'}", ""]
+        lines += _table(head, [_case(case, result) for case in result["cases"]])
+        peaks, differences = result["peaks"], sum(case["differences"] for case in result["cases"])
+        matrices = f", {peaks['matrices'] / 1e9:,.0f} of bytes in matrices" if peaks["matrices"] else ""
+        lines += [
+            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: "
+            f"{peaks['vectors'] / 1e9:,.0f} of 16 bits in vectors{matrices}.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def _case(case: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    batch, lava = result["batch"], case["lava"]
+
+    def cell(seconds: float) -> str:
+        return f"{seconds * 1e6:.2f} µs ({lava / seconds:,.0f})"
+
+    lane = case[f"seconds_{batch}_1"] / batch
+    return [
+        case["size"],
+        f"{case['activity_1']:.1%} alone, {case[f'activity_{batch}']:.1%}",
+        f"{lava * 1e3:.2f} ms",
+        f"{case['numpy'] * 1e6:,.0f} µs",
+        cell(case["seconds_1_1"]),
+        cell(lane),
+        cell(case[f"seconds_{batch}_2"] / batch),
+        f"{_share_of_peak(case, result, lane):.0%}",
+    ]
+
+
+def _share_of_peak(case: dict[str, Any], result: dict[str, Any], seconds: float) -> float:
+    """Of a core: multiplications that messages need, graded ones by two bytes, over those that it could have done."""
+    bytes_a_message = 2 if case["kind"] == "graded" else 1
+    needed = case[f"operations_{result['batch']}"]
+    if result["peaks"]["matrices"]:
+        return needed * bytes_a_message / seconds / result["peaks"]["matrices"]
+    return needed / seconds / result["peaks"]["vectors"]
+
+
+def _decision(results: dict[str, Any]) -> list[str]:
+    lines = ["## A decision", "", "`python benchmarks/loihi_decision.py`", ""]
+    rows = [
+        [
+            result["model"],
+            f"{result['neurons']:,} neurons, {result['weights']:,} weights, {result['steps']} steps",
+            f"{result['median_ms']:.1f} ms",
+            f"{result['most_ms']:.1f} ms",
+        ]
+        for result in results["models"]
+    ]
+    search = ", ".join(f"{value} {name}" for name, value in results["search"].items())
+    lines += [f"CEM ({search}), belief update included, one lane.", ""]
+    return [*lines, *_table(["world model", "to imagine a decision", "median", "longest"], rows)][:-1]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)] + [""]
