@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "env": "dm_control/pendulum-swingup-v0",
         "action_repeat": 4,
         "terminates": False,
-        "frames": 36_000,
+        "frames": 30_000,
         "random_frames": 20_000,
         "longest_episode": 25,
         "evaluation": {"interval": 2000},
