@@ -3,7 +3,8 @@
 - Fidelity: each function on random inputs, and 1,000 closed-loop steps, on every emulated board, in TensorFlow Lite
   Micro and in the library of this machine.
 - Fuzzing: a million frames into the firmware under sanitizers.
-- Endurance: 100,000 control steps in one go over a link that loses and damages frames, on every emulated board.
+- Endurance: control steps in one go over a link that loses and damages frames, on every emulated board; through FIFOs
+  or the UART, by the policy or a search.
 """
 
 import json
@@ -35,6 +36,8 @@ PARTS = ("fidelity", "fuzz", "endurance")
 OUT = Path(__file__).parents[1] / "docs" / "wire"
 FAULTS = Faults(loss=0.01, bitflip=3e-5, reset=1e-4)
 CLOSED_LOOP_STEPS = 1000
+# What endurance plans with: small, because the wire is what is tried.
+SEARCH = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samples=2)
 
 
 @contextmanager
@@ -84,16 +87,16 @@ def measure_fidelity(name: str, tflite_bundle: Path, bundle: Path, rows: int) ->
     }
 
 
-def measure_endurance(name: str, bundle: Path, steps: int, semihosting: bool) -> dict[str, Any]:
+def measure_endurance(name: str, bundle: Path, steps: int, semihosting: bool, planner: str) -> dict[str, Any]:
     """Run one long faulty loop on a board."""
     library = open_library(bundle)
 
     def report(step: int) -> None:
-        if step % 10_000 == 0:
+        if step % 1_000 == 0:
             click.echo(f"{name}: {step} steps")
 
     with open_board(name, bundle, semihosting) as link, open_plant(library.interface.task) as plant:
-        ran = endure(link, library, plant, steps, FAULTS, report=report)
+        ran = endure(link, library, plant, steps, FAULTS, planner, SEARCH, report)
     return {"link_to": "FIFOs (semihosting)" if semihosting else "UART", **ran}
 
 
@@ -105,6 +108,7 @@ def measure_endurance(name: str, bundle: Path, steps: int, semihosting: bool) ->
 @click.option("--frames", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="To fuzz with.")
 @click.option("--steps", type=click.IntRange(min=1), default=100_000, show_default=True, help="Of endurance.")
 @click.option("--semihosting", is_flag=True, help="Endurance through FIFOs instead of the UART: faster.")
+@click.option("--planner", type=click.Choice(("policy", "cem", "mppi")), default="policy", help="Of endurance.")
 @click.option("--work", type=click.Path(path_type=Path), help="Keep the converted bundles here, and reuse them.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=False, help="Without suffix.")
 @reports_errors
@@ -116,6 +120,7 @@ def main(
     frames: int,
     steps: int,
     semihosting: bool,
+    planner: str,
     work: Path | None,
     out: Path,
 ) -> None:
@@ -132,7 +137,8 @@ def main(
                 elif part == "fidelity":
                     measured = measure_fidelity(name, *bundles, rows)
                 else:
-                    measured = measure_endurance(name, bundles[1], steps, semihosting)
+                    measured = measure_endurance(name, bundles[1], steps, semihosting, planner)
+                    name = f"{name}, {measured['link_to']}, {planner}"
                 _keep(out, str(run), part, name, measured)
 
 
@@ -150,7 +156,7 @@ def _convert(run: Path, folder: Path) -> tuple[Path, Path]:
     return bundles
 
 
-def _keep(out: Path, run: str, part: str, board: str | None, measured: dict[str, Any]) -> None:
+def _keep(out: Path, run: str, part: str, name: str | None, measured: dict[str, Any]) -> None:
     """Put one measurement into the result on disk."""
     path = out.with_suffix(".json")
     try:
@@ -158,10 +164,10 @@ def _keep(out: Path, run: str, part: str, board: str | None, measured: dict[str,
     except ValueError as error:
         raise NmbrlError(f"{path} is no JSON: remove it") from error
     result["command"] = f"python benchmarks/wire.py {run}"
-    if board is None:
+    if name is None:
         result[part] = measured
     else:
-        result.setdefault(part, {})[board] = measured
+        result.setdefault(part, {})[name] = measured
     write_text(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
     write_text(out.with_suffix(".md"), page(result))
 

@@ -1,7 +1,7 @@
 #include "nmbrl_kernels.h"
 #include "nmbrl_target.h"
 
-#if NMBRL_USE_AVX2
+#if NMBRL_USE_AVX2 && !NMBRL_USE_VNNI
 #include <string.h>
 
 #include "nmbrl_avx2.h"
@@ -42,17 +42,23 @@ static inline __attribute__((always_inline)) void accumulate(const nmbrl_dense_l
                                                              __m256i sums[TILE][4]) {
     const size_t stride = (size_t)(l->columns + 3) / 4 * 8;
     const int8_t *w = l->weights + row / 2 * stride;
-    for (size_t pair = 0; pair < pairs; ++pair, w += stride) {
-        __m256i total[TILE];
-        for (size_t s = 0; s < samples; ++s) total[s] = _mm256_setzero_si256();
+    /* Two pairs at a time: more sums than a processor has additions under way. Of an odd number the last is done twice. */
+    for (size_t pair = 0; pair < pairs; pair += 2, w += 2 * stride) {
+        const size_t next = pair + 1 < pairs ? 1 : 0;
+        __m256i one[TILE], other[TILE];
+        for (size_t s = 0; s < samples; ++s) one[s] = other[s] = _mm256_setzero_si256();
         for (size_t i = 0; i < stride; i += 16) {
-            const __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(w + i)));
+            const __m256i first = nmbrl_load_wide(w + i), second = nmbrl_load_wide(w + next * stride + i);
             for (size_t s = 0; s < samples; ++s) {
                 const __m256i inputs = _mm256_loadu_si256((const __m256i *)(const void *)(x[s] + i));
-                total[s] = _mm256_add_epi32(total[s], _mm256_madd_epi16(weights, inputs));
+                one[s] = _mm256_add_epi32(one[s], _mm256_madd_epi16(first, inputs));
+                other[s] = _mm256_add_epi32(other[s], _mm256_madd_epi16(second, inputs));
             }
         }
-        for (size_t s = 0; s < samples; ++s) sums[s][pair] = total[s];
+        for (size_t s = 0; s < samples; ++s) {
+            sums[s][pair] = one[s];
+            sums[s][pair + next] = next ? other[s] : one[s];
+        }
     }
 }
 

@@ -5,6 +5,11 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+/* 16 bytes, widened to 16 bits. */
+static inline __m256i nmbrl_load_wide(const int8_t *x) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)x));
+}
+
 /* Factors, zero point and limits of eight outputs. */
 typedef struct {
     __m256i multiplier, half, shift, rounds, zero_point, low, high;

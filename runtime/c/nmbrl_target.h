@@ -27,4 +27,18 @@
 #define NMBRL_USE_DSP 0
 #endif
 
+/* Look-ups among 128 bytes: beside AVX2, where there are any. */
+#if NMBRL_USE_AVX2 && defined(__AVX512VBMI__) && defined(__AVX512BW__)
+#define NMBRL_USE_AVX512_BYTES 1
+#else
+#define NMBRL_USE_AVX512_BYTES 0
+#endif
+
+/* Sums of four products of bytes, likewise. */
+#if NMBRL_USE_AVX2 && defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define NMBRL_USE_VNNI 1
+#else
+#define NMBRL_USE_VNNI 0
+#endif
+
 #endif

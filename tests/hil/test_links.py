@@ -1,20 +1,26 @@
 """A serial port, played by a pseudo-terminal with the firmware at its other end."""
 
+import json
 import os
 import select
 import threading
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from nmbrl.hil.client import Client
+from nmbrl.hil.command import main
 from nmbrl.hil.controller import BoardController
 from nmbrl.hil.links import LinkLostError, SerialLink
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.load import load
 
 from .host_board import HostBoard
+from .plant import plant_for
 
 
 @pytest.fixture
@@ -47,6 +53,19 @@ def test_a_board_at_a_serial_port_decides(port: str) -> None:
     decision = controller.decide(np.zeros(controller.model.action_size, np.float32), np.ones(3, np.float32))
     assert np.isfinite(decision.action).all()
     link.close()
+
+
+def test_the_command_closes_the_loop_at_a_serial_port(port: str, small_c: tuple[Path, Path], tmp_path: Path) -> None:
+    env = plant_for(load(small_c[0]).interface.task)
+    figures = {}
+    for name, more in (("sound", ()), ("faulty", ("--faults", "loss=0.02,bitflip=1e-4"))):
+        command = [small_c[0], "--port", port, "--env", env, "--episodes", 1, "--json", tmp_path / name, *more]
+        done = CliRunner().invoke(main, [str(argument) for argument in command])
+        assert done.exit_code == 0, done.output
+        figures[name] = json.loads((tmp_path / name).read_text())
+    assert figures["sound"]["target"] == f"c on {port}"
+    assert figures["sound"]["returns"] == figures["faulty"]["returns"]
+    assert figures["faulty"]["faults"]["injected"]["frames_lost"] > 0
 
 
 def test_a_port_that_is_not_there_is_named() -> None:
