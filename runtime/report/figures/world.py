@@ -81,7 +81,8 @@ def _traces(report: Report, traced: Traced, what: str) -> Figure:
     return Figure(
         name=f"trace-{'open-loop' if open_loop else 'one-step'}",
         title="Open loop: predicted and real" if open_loop else "One step ahead: predicted and real",
-        caption=f"{how} The black line is real: an episode of {traced.of} from {start}, seed {traced.seed}.{also}",
+        caption=f"{how} The line without a colour is real: an episode of {traced.of} from {start}, seed "
+        f"{traced.seed}.{also}",
         alternative=f"Real and predicted {', '.join(titles)} over the seconds of one episode. {how}",
         data=data,
         layout={**panels(titles, "seconds"), "hovermode": "x"},

@@ -74,6 +74,8 @@ async function drawAll(figures) {
 function runFilms() {
   for (const video of document.querySelectorAll("video[data-film]")) {
     const bytes = bytesOf(`film-${video.dataset.film}`);
+    // Its first picture is shown, and printed.
+    video.addEventListener("loadedmetadata", () => { video.currentTime = 0.01; }, { once: true });
     video.src = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
   }
   for (const group of document.querySelectorAll(".films")) {
