@@ -14,6 +14,7 @@ from nmbrl.convert.sensitivity_table import FILE as SENSITIVITY
 from nmbrl.convert.sensitivity_table import make_table
 from nmbrl.runtime.command import reports_errors
 from nmbrl.targets.bundle import Bundle
+from nmbrl.targets.errors import NmbrlError
 
 
 def convert_visibly(path: Path, target: str, out: Path, console: Console, **options: Any) -> Bundle:
@@ -108,7 +109,7 @@ def _drift(drift: Mapping[str, float]) -> str:
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Any option, also of a target that a package adds.",
+    help="An option of a target that another package adds.",
 )
 @reports_errors
 def main(run: Path, target: str, out: Path | None, assignments: Sequence[str], **options: Any) -> None:
@@ -123,7 +124,10 @@ def main(run: Path, target: str, out: Path | None, assignments: Sequence[str], *
         console.print(f"wrote {source}", soft_wrap=True)
         return
     out = out or run.resolve().with_name(f"{run.resolve().name}-{target}")
-    options |= _parse(assignments)
+    further = _parse(assignments)
+    for name in further.keys() & options.keys():
+        raise NmbrlError(f"--set {name}: give --{name.replace('_', '-')}")
+    options |= further
     bundle = convert_visibly(run, target, out, console, **options)
     console.print(summarise(bundle))
     if "memory" in bundle.measured:

@@ -60,6 +60,11 @@ def test_an_option_of_another_target(run_path):
     check_refused(result, "--method is no option of target onnx")
 
 
+def test_an_option_is_set_in_one_way(run_path):
+    result = run_command(run_path, "--target", "tflite", "--set", "finetune=many")
+    check_refused(result, "--set finetune: give --finetune")
+
+
 def test_options_of_tflite(run_path):
     check_refused(run_command(run_path, "--target", "tflite", "--int16", "some"), "choose from state, all")
     check_refused(run_command(run_path, "--target", "tflite", "--finetune", "-1"), "--finetune is -1")
