@@ -29,7 +29,16 @@ class Lowering:
     options: tuple[str, ...] = ()
 
 
-LOIHI_OPTIONS = ("method", "threshold", "message_bits", "weight_bits", "chip", "neurons_a_core")
+LOIHI_OPTIONS = (
+    "method",
+    "threshold",
+    "error_budget",
+    "sparsity",
+    "message_bits",
+    "weight_bits",
+    "chip",
+    "neurons_a_core",
+)
 LOWERINGS = {
     "onnx": Lowering("nmbrl.convert.onnx", "convert"),
     "tflite": Lowering("nmbrl.convert.tflite", "convert", ("int16", "finetune", "seed", "sensitivity")),
@@ -151,6 +160,8 @@ def _drift(drift: Mapping[str, float]) -> str:
 @click.option("--seed", type=int, help="Of --finetune  [default: the run's]")
 @click.option("--sensitivity", is_flag=True, default=None, help="Measure what rounding each tensor costs (tflite).")
 @click.option("--threshold", type=float, help="Changes that are not sent, in steps of messages (loihi)  [default: 0]")
+@click.option("--error-budget", type=float, help="Send as little as this error of actions allows, e.g. 0.1 (loihi).")
+@click.option("--sparsity", type=float, help="Leave this share of messages unsent, e.g. 0.85 (loihi).")
 @click.option("--message-bits", type=int, help="Width of messages (loihi), 6 to 24  [default: 16]")
 @click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8  [default: 8]")
 @click.option("--chip", help="What to place the networks on (loihi): loihi1 or loihi2  [default: loihi2]")
