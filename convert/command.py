@@ -96,6 +96,8 @@ def _drift(drift: Mapping[str, float]) -> str:
 @click.option("--seed", type=int, help="Of --finetune (tflite) or --method lif (loihi)  [default: the run's]")
 @click.option("--sensitivity", is_flag=True, default=None, help="Measure what rounding each tensor costs (tflite).")
 @click.option("--threshold", type=float, help="Changes that are not sent, in steps of messages (loihi)  [default: 0]")
+@click.option("--error-budget", type=float, help="Send as little as this error of actions allows, e.g. 0.1 (loihi).")
+@click.option("--sparsity", type=float, help="Leave this share of messages unsent, e.g. 0.85 (loihi).")
 @click.option("--message-bits", type=int, help="Width of messages (loihi), 6 to 24  [default: 16]")
 @click.option("--weight-bits", type=int, help="Width of weights (loihi), 2 to 8, of lif 1 to 9  [default: 8]")
 @click.option("--time-steps", type=int, help="Of a decision (loihi, lif), 2 to 64  [default: 6]")

@@ -99,23 +99,23 @@ def drift_command(bundle: Path, decisions: int, seed: int, json_file: Path | Non
 
 @main.command("trade-off")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--thresholds", default="0,1,2,4,8,16,32,64", show_default=True, help="In steps of messages.")
+@click.option("--budgets", default="0,0.04,0.08,0.12,0.16,0.24", show_default=True, help="Errors that are allowed.")
 @click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="From native starts.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
 @PICTURE
 @JSON
 @reports_errors
 def trade_off_command(
-    run: Path, thresholds: str, episodes: int, seed: int, picture: Path | None, json_file: Path | None
+    run: Path, budgets: str, episodes: int, seed: int, picture: Path | None, json_file: Path | None
 ) -> None:
-    """Convert RUN with several thresholds: synaptic operations a decision against return and rollout error."""
+    """Convert RUN with several error budgets: synaptic operations a decision against return and rollout error."""
     from nmbrl.convert.loihi.trade_off import measure_trade_off
     from nmbrl.train.run import open_run
 
     _check_picture(picture)
     if not run.exists():
         raise NmbrlError(f"{run} does not exist; give the directory of a run")
-    figures = measure_trade_off(open_run(run), _numbers(thresholds), episodes, seed, click.echo)
+    figures = measure_trade_off(open_run(run), _numbers(budgets), episodes, seed, click.echo)
     if picture is not None:
         from nmbrl.runtime.loihi.pictures import draw_trade_off, save
 
@@ -129,7 +129,7 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise NmbrlError(f"--thresholds {text} is no list of numbers such as 0,8,64") from None
+        raise NmbrlError(f"--budgets {text} is no list of numbers such as 0,0.05,0.1") from None
 
 
 def _check_picture(path: Path | None) -> None:

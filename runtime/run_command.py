@@ -8,12 +8,14 @@ import click
 
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.evaluation import Evaluation, evaluate
+from nmbrl.runtime.loihi.trace import Trace, record_trace
 from nmbrl.runtime.perturbation import make_environment, parse_perturbation
 from nmbrl.runtime.planners import PLANNERS, PlannerOptions, make_planner
 from nmbrl.runtime.progress import episode_progress
 from nmbrl.runtime.video import check_video_path, record_video
 from nmbrl.targets import NmbrlError, load
 from nmbrl.targets.files import write_text
+from nmbrl.targets.loihi.executor import LoihiExecutor
 
 
 def planner_options(command: Any) -> Any:
@@ -36,6 +38,9 @@ def planner_options(command: Any) -> Any:
 @click.option("--perturb", metavar="CHANGES", default="", help="E.g. pole_length=1.3,cart_mass=1.5,delay=1.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures here.")
 @click.option("--video", type=click.Path(path_type=Path), help="Write a film of the first episode (.mp4, .gif).")
+@click.option("--trace", type=click.Path(path_type=Path), help="Write messages and potentials of an episode (.npz).")
+@click.option("--trace-neurons", multiple=True, help="Whose potentials, e.g. act/silu:0,3 [default: the first few].")
+@click.option("--trace-picture", type=click.Path(path_type=Path), help="Draw the trace (.png, .svg, .pdf).")
 @click.option("--interpreter", type=click.Choice(["tflm", "tflite-runtime"]), help="What runs a tflite bundle.")
 @click.option("--simulator", type=click.Choice(["fast", "strict", "numpy", "lava"]), help="What runs a loihi bundle.")
 @click.option(
@@ -52,6 +57,9 @@ def main(
     perturb: str,
     json_file: Path | None,
     video: Path | None,
+    trace: Path | None,
+    trace_neurons: tuple[str, ...],
+    trace_picture: Path | None,
     interpreter: str | None,
     simulator: str | None,
     **options: Any,
@@ -63,7 +71,14 @@ def main(
     changes = parse_perturbation(perturb)
     if video is not None:
         check_video_path(video)
+    if trace_picture is not None:
+        from nmbrl.runtime.loihi.pictures import check_picture_path
+
+        check_picture_path(trace_picture)
     executor = load(model, interpreter=interpreter, simulator=simulator)
+    tracing = trace is not None or trace_picture is not None
+    if tracing and not isinstance(executor, LoihiExecutor):
+        raise NmbrlError(f"{model} is for {executor.target}: only Loihi bundles can be traced")
     try:
         with episode_progress(2 * episodes) as progress:
             evaluation = evaluate(executor, planner, episodes, seed, env, given, changes, progress)
@@ -77,8 +92,28 @@ def main(
             finally:
                 environment.close()
             click.echo(f"wrote {video}")
+        if isinstance(executor, LoihiExecutor) and tracing:
+            environment = make_environment(evaluation.env, executor.interface.task.action_repeat, changes)
+            try:
+                made = record_trace(
+                    make_planner(planner, executor, **given), executor, environment, seed, trace_neurons
+                )
+            finally:
+                environment.close()
+            _write_trace(made, trace, trace_picture)
     finally:
         executor.close()
+
+
+def _write_trace(trace: Trace, file: Path | None, picture: Path | None) -> None:
+    if file is not None:
+        trace.save(file)
+        click.echo(f"wrote {file}")
+    if picture is not None:
+        from nmbrl.runtime.loihi.pictures import draw_trace, save
+
+        save(draw_trace(trace), picture)
+        click.echo(f"wrote {picture}")
 
 
 def _summary(evaluation: Evaluation) -> str:

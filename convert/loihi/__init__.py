@@ -1,6 +1,7 @@
 """Lowering to Loihi: every core function as a sigma-delta network of graded spikes, or a spiking student (`lif`)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,15 @@ from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi.emission import SEGMENTS, Emission, scale_of
 from nmbrl.convert.loihi.footprint import count_synapses, synaptic_bytes
 from nmbrl.convert.loihi.lowering import Graph, lower
-from nmbrl.convert.loihi.scales import Scales, choose_scales, measure_ranges, tie_states
+from nmbrl.convert.loihi.rehearsal import Rehearsal
+from nmbrl.convert.loihi.scales import Ranges, Scales, choose_scales, measure_ranges, tie_states
+from nmbrl.convert.loihi.sensitivity import measure_sensitivities
+from nmbrl.convert.loihi.thresholds import Allocation, Choice
 from nmbrl.convert.provenance import make_provenance
 from nmbrl.convert.verify import measure_errors
 from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
-from nmbrl.targets.loihi.chips import find_chip
+from nmbrl.targets.loihi.chips import LOIHI_2, find_chip
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import place
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from nmbrl.train.run import Run
 
 PACKAGES = ("torch",)
+# Smallest and largest error that thresholds may be chosen for.
+BUDGETS = 0.0, 10.0
 
 
 Progress = Callable[[str], None]
@@ -74,6 +80,8 @@ def convert_sigma_delta(
     weight_bits: int = 8,
     chip: str = "loihi2",
     neurons_a_core: int | None = None,
+    error_budget: float | None = None,
+    sparsity: float | None = None,
 ) -> Bundle:
     """Write a run's model as sigma-delta networks.
 
@@ -86,15 +94,26 @@ def convert_sigma_delta(
         weight_bits: width of weights without their sign.
         chip: key of the chip to place the networks on.
         neurons_a_core: see `nmbrl.targets.loihi.placement.place`.
+        error_budget: instead of `threshold`, thresholds of each neuron that save the most messages at this root mean
+            square error of actions (in [-1, 1]), imagination and values (in standard deviations) on calibration data.
+        sparsity: instead, thresholds at which this share of possible messages is not sent on calibration data.
 
     Raises:
         NmbrlError: if the networks do not fit the chip, the model uses an operation that has no counterpart, or an
             option is out of range.
     """
+    _check_options(threshold, message_bits, weight_bits, error_budget, sparsity)
     progress("calibrate")
     samples = compute_samples(run.model, run.calibration, run.seed)
     progress("lower")
-    functions, networks = build(run.model, samples.inputs, threshold, message_bits, weight_bits)
+    lowered = lower_model(run.model, samples.inputs, message_bits, weight_bits)
+    functions, networks = lowered.functions, lowered.emit(threshold)
+    chosen: dict[str, Any] = {}
+    if error_budget is not None or sparsity is not None:
+        progress("choose thresholds")
+        choice = choose_thresholds(run.model, run.calibration, lowered, error_budget, sparsity)
+        networks = choice.networks
+        chosen = {"not_sent": 1 - choice.sent, "errors": choice.errors}
     progress("place")
     placement = place(networks, find_chip(chip), neurons_a_core)
     progress("verify")
@@ -106,6 +125,8 @@ def convert_sigma_delta(
     options = {
         "method": "sigma-delta",
         "threshold": threshold,
+        "error_budget": error_budget,
+        "sparsity": sparsity,
         "message_bits": message_bits,
         "weight_bits": weight_bits,
         "table_segments": SEGMENTS,
@@ -128,9 +149,62 @@ def convert_sigma_delta(
             "synapses": {name: count_synapses(network) for name, network in networks.items()},
             "steps": {name: network.steps for name, network in networks.items()},
             "cores": placement.count(),
+            **({"thresholds": chosen} if chosen else {}),
         },
         details={"placement": placement.model_dump(mode="json")},
     )
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model as graphs with all that their networks follow from.
+
+    Attributes:
+        graphs: of each function.
+        ranges: of their nodes.
+        scales: of their nodes.
+        message_bits: see `convert`.
+        weight_bits: see `convert`.
+        functions: record of the inputs and outputs of each.
+    """
+
+    graphs: dict[str, Graph]
+    ranges: Ranges
+    scales: Scales
+    message_bits: int
+    weight_bits: int
+    functions: dict[str, Function]
+
+    def emit(self, threshold: float = 0.0) -> dict[str, Network]:
+        """Make the networks; see `convert` for the threshold."""
+        bits = self.message_bits, self.weight_bits
+        return {
+            function: Emission(function, graph, self.scales, self.ranges, *bits, threshold).network()
+            for function, graph in self.graphs.items()
+        }
+
+
+def lower_model(
+    model: DeployedModel, samples: dict[str, dict[str, np.ndarray]], message_bits: int = 16, weight_bits: int = 8
+) -> Lowered:
+    """Lower a model's functions and choose their scales.
+
+    Args:
+        model: the float model.
+        samples: inputs (samples, size) of each function, by name, to calibrate on.
+        message_bits: see `convert`.
+        weight_bits: see `convert`.
+    """
+    interface = model.interface
+    graphs = {
+        function: lower(model.core(function), interface.input_sizes(function), tuple(interface.output_sizes(function)))
+        for function in interface.functions
+    }
+    ranges = measure_ranges(graphs, samples)
+    tied = tie_states(graphs, tuple(segment.name for segment in interface.state))
+    scales = choose_scales(graphs, ranges, tied, message_bits, weight_bits)
+    functions = {function: _function(function, graph, scales) for function, graph in graphs.items()}
+    return Lowered(graphs, ranges, scales, message_bits, weight_bits, functions)
 
 
 def build(
@@ -140,39 +214,63 @@ def build(
     message_bits: int = 16,
     weight_bits: int = 8,
 ) -> tuple[dict[str, Function], dict[str, Network]]:
-    """Make the networks of a model, and the record of their inputs and outputs.
-
-    Args:
-        model: the float model.
-        samples: inputs (samples, size) of each function, by name, to calibrate on.
-        threshold: see `convert`.
-        message_bits: see `convert`.
-        weight_bits: see `convert`.
-    """
+    """Make the networks of a model, and the record of their inputs and outputs; see `convert` and `lower_model`."""
     _check_options(threshold, message_bits, weight_bits)
-    interface = model.interface
-    graphs = {
-        function: lower(model.core(function), interface.input_sizes(function), tuple(interface.output_sizes(function)))
-        for function in interface.functions
-    }
-    ranges = measure_ranges(graphs, samples)
-    tied = tie_states(graphs, tuple(segment.name for segment in interface.state))
-    scales = choose_scales(graphs, ranges, tied, message_bits, weight_bits)
-    networks = {
-        function: Emission(function, graph, scales, ranges, message_bits, weight_bits, threshold).network()
-        for function, graph in graphs.items()
-    }
-    return {function: _function(function, graph, scales) for function, graph in graphs.items()}, networks
+    lowered = lower_model(model, samples, message_bits, weight_bits)
+    return lowered.functions, lowered.emit(threshold)
 
 
-def _check_options(threshold: float, message_bits: int, weight_bits: int) -> None:
+def choose_thresholds(
+    model: DeployedModel,
+    calibration: dict[str, np.ndarray],
+    lowered: Lowered,
+    error_budget: float | None = None,
+    sparsity: float | None = None,
+) -> Choice:
+    """Choose a threshold for each neuron; see `convert` for the two ways to ask."""
+    rehearsal = Rehearsal(model, calibration)
+    networks = lowered.emit()
+    placement = place(networks, LOIHI_2)
+
+    def open_executor(made: dict[str, Network]) -> LoihiExecutor:
+        return LoihiExecutor(model.interface, dict(model.macs), lowered.functions, made, placement=placement)
+
+    sensitivities = measure_sensitivities(lowered.graphs, rehearsal)
+    allocation = Allocation(rehearsal, sensitivities, lowered.scales, lowered.ranges, networks, open_executor)
+    if error_budget is not None:
+        return allocation.within(error_budget)
+    assert sparsity is not None
+    return allocation.silent(sparsity)
+
+
+def _check_options(
+    threshold: float,
+    message_bits: int,
+    weight_bits: int,
+    error_budget: float | None = None,
+    sparsity: float | None = None,
+) -> None:
     for name, value, low, high in (
         ("threshold", threshold, 0, 1 << 15),
         ("message_bits", message_bits, 6, 24),
         ("weight_bits", weight_bits, 2, 8),
+        ("error_budget", error_budget, *BUDGETS),
+        ("sparsity", sparsity, 0, 0.99),
     ):
-        if not low <= value <= high:
-            raise NmbrlError(f"{name} is {value}; it must be in {low} to {high}")
+        if value is not None:
+            check_range(name, value, low, high)
+    if (threshold > 0) + (error_budget is not None) + (sparsity is not None) > 1:
+        raise NmbrlError("give one of threshold, error_budget and sparsity")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Check an option.
+
+    Raises:
+        NmbrlError: if it is out of range.
+    """
+    if not low <= value <= high:
+        raise NmbrlError(f"{name} is {value}; it must be in {low} to {high}")
 
 
 def _function(name: str, graph: Graph, scales: Scales) -> Function:

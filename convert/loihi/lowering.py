@@ -36,14 +36,20 @@ class Node:
         name: unique in its graph.
         kind: ``input``; ``linear`` and ``relu`` of one operand; ``table``: `function` of one; ``product`` of two.
         operands: affine maps of earlier nodes.
-        function: elementwise function (float64 array to the same shape) of a table.
+        operation: elementwise function of a table, on tensors.
     """
 
     name: str
     kind: Literal["input", "linear", "relu", "table", "product"]
     size: int
     operands: tuple[Affine, ...] = ()
-    function: Callable[[np.ndarray], np.ndarray] | None = None
+    operation: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    @property
+    def function(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """`operation` on arrays, of the same shape and type."""
+        operation = self.operation
+        return None if operation is None else lambda values: operation(torch.from_numpy(values)).numpy()
 
     def evaluate(self, values: dict[str, np.ndarray]) -> np.ndarray:
         """Return the node's values (samples, size) from those of its sources."""
@@ -167,11 +173,11 @@ class _Lowering:
     def table(self, name: str, target: Any, args: tuple, kwargs: dict[str, Any]) -> Affine:
         operand, rest = args[0], args[1:]
 
-        def function(values: np.ndarray) -> np.ndarray:
-            return target(torch.from_numpy(values), *rest, **kwargs).numpy()
+        def operation(values: torch.Tensor) -> torch.Tensor:
+            return target(values, *rest, **kwargs)
 
         key = (str(target), str(rest), str(sorted(kwargs.items())))
-        return self.add(Node(name, "table", operand.size, (operand,), function), key)
+        return self.add(Node(name, "table", operand.size, (operand,), operation), key)
 
     def linear(self, name: str, operand: Affine, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Affine:
         """Apply weights to `operand`, elements of which become populations first where that saves connections."""

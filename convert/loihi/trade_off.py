@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nmbrl.convert.calibration import compute_samples
-from nmbrl.convert.loihi import build
+from nmbrl.convert.loihi import BUDGETS, check_range, choose_thresholds, lower_model
 from nmbrl.runtime.closed_loop import Episode
 from nmbrl.runtime.evaluation import evaluate
 from nmbrl.runtime.fidelity import beliefs, open_loop_error
@@ -26,29 +26,29 @@ RECORDED = 4
 
 def measure_trade_off(
     run: "Run",
-    thresholds: list[float],
+    budgets: list[float],
     episodes: int = 20,
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """Convert a run with each threshold and run it closed loop.
+    """Convert a run with each error budget and run it closed loop.
 
     Args:
         run: what `nmbrl.train.run.open_run` gives.
-        thresholds: in steps of a population's messages; see `nmbrl.convert.loihi.convert`.
+        budgets: see `nmbrl.convert.loihi.convert`; 0 for no thresholds.
         episodes: from native starts.
         seed: of the first episode.
-        progress: called with a line for every threshold.
+        progress: called with a line for every budget.
 
     Returns:
         ``float``: its ``return`` and ``rollout_error`` (root mean square over observation dimensions, in standard
-        deviations, `HORIZON` decisions ahead); ``rows``: the same of each threshold, with counts of a decision.
+        deviations, `HORIZON` decisions ahead); ``rows``: the same of each budget, with counts of a decision.
 
     Raises:
-        NmbrlError: if a threshold is out of range, or the environment does not fit.
+        NmbrlError: if a budget is out of range, or the environment does not fit.
     """
     samples = compute_samples(run.model, run.calibration, run.seed)
-    networks = {threshold: build(run.model, samples.inputs, threshold) for threshold in thresholds}
+    lowered = lower_model(run.model, samples.inputs)
     reference = TorchExecutor(run.model)
     evaluation = evaluate(reference, episodes=max(episodes, RECORDED), seed=seed)
     recorded = evaluation.native[:RECORDED]
@@ -58,12 +58,14 @@ def measure_trade_off(
     }
     progress(f"float: return {base['return']:.1f}, rollout error {base['rollout_error']:.3f}")
     rows = []
-    for threshold, (functions, made) in networks.items():
-        executor = LoihiExecutor(run.model.interface, dict(run.model.macs), functions, made)
+    for budget in budgets:
+        check_range("error_budget", budget, *BUDGETS)
+        made = choose_thresholds(run.model, run.calibration, lowered, budget).networks if budget else lowered.emit()
+        executor = LoihiExecutor(run.model.interface, dict(run.model.macs), lowered.functions, made)
         tally = count(executor, "policy", episodes, seed)
         figures = tally.to_json()
         row = {
-            "threshold": threshold,
+            "error_budget": budget,
             "return": figures["mean_return"],
             "interval": figures["interval"],
             "kept": 100 * figures["mean_return"] / base["return"],
@@ -74,7 +76,7 @@ def measure_trade_off(
         }
         rows.append(row)
         progress(
-            f"threshold {threshold:g}: {row['synaptic_operations']:,.0f} synaptic operations, {row['sparsity']:.1%} of"
+            f"error budget {budget:g}: {row['synaptic_operations']:,.0f} synaptic operations, {row['sparsity']:.1%} of"
             f" messages not sent, return {row['return']:.1f} ({row['kept']:.1f} %), rollout error"
             f" {row['rollout_error']:.3f}"
         )

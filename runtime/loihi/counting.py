@@ -153,7 +153,12 @@ class Tally:
 
 def _constants(network: Network) -> int:
     """Number of biases and entries of tables."""
-    return sum(getattr(population, name).size for population in network.populations for name in population.arrays)
+    return sum(
+        getattr(population, name).size
+        for population in network.populations
+        for name in population.arrays
+        if name != "threshold"
+    )
 
 
 def count(

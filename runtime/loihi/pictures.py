@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from nmbrl.runtime.loihi.counting import Tally
+from nmbrl.runtime.loihi.trace import Trace
 from nmbrl.targets.costs import loihi
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_bytes
@@ -22,6 +24,8 @@ FORMATS = (".png", ".svg", ".pdf")
 STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "nmbrl", "font.size": 9}
 # Cores that a chart of bars can name.
 LONGEST_CHART = 32
+# Populations whose potentials are drawn.
+TRACED = 8
 
 
 def check_picture_path(path: Path) -> None:
@@ -155,7 +159,7 @@ def _draw_models(axes: Axes, tally: Tally) -> None:
 
 
 def draw_trade_off(figures: dict[str, Any]) -> Figure:
-    """Draw return and rollout error against synaptic operations a decision, a point a threshold."""
+    """Draw return and rollout error against synaptic operations a decision, a point an error budget."""
     rows = figures["rows"]
     operations = [row["synaptic_operations"] for row in rows]
     with matplotlib.rc_context(STYLE):
@@ -171,9 +175,49 @@ def draw_trade_off(figures: dict[str, Any]) -> Figure:
             axes.plot(operations, [row[name] for row in rows], "o-", color=COLOURS[0], label="sigma-delta")
             for row in rows:
                 place = (row["synaptic_operations"], row[name])
-                axes.annotate(f"{row['threshold']:g}", place, (4, 4), textcoords="offset points", fontsize=8)
+                axes.annotate(f"{row['error_budget']:g}", place, (4, 4), textcoords="offset points", fontsize=8)
             axes.set(xlabel="synaptic operations a decision", ylabel=label)
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
         panels[0].set_ylim(bottom=0)
     return figure
+
+
+def draw_trace(trace: Trace) -> Figure:
+    """Draw a raster of all messages, the potentials of the chosen neurons, and sparsity, over the decisions."""
+    functions = list(trace.decisions)
+    panels = [name for name in trace.potentials if np.ptp(trace.potentials[name])][:TRACED]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(12, 7 + 0.9 * len(panels)), layout="constrained")
+        ratios = [6, 1.5, *[1.0] * len(panels)]
+        raster, sparsity, *membranes = figure.subplots(2 + len(panels), 1, sharex=True, height_ratios=ratios)
+        start, ticks = 0, []
+        for index, function in enumerate(functions):
+            for name in (name for name in trace.messages if name.split("/")[0] == function):
+                when, neuron = np.nonzero(trace.messages[name])
+                times = _times(trace.decisions[function])[when]
+                raster.plot(times, start + neuron, ",", color=COLOURS[index % len(COLOURS)])
+                ticks.append((start + trace.messages[name].shape[1] / 2, name))
+                start += trace.messages[name].shape[1]
+                raster.axhline(start, color="#dddddd", linewidth=0.5)
+        raster.set(ylim=(start, 0), title="Messages: a dot where a neuron sends")
+        raster.set_yticks([place for place, _ in ticks], [name for _, name in ticks], fontsize=7)
+        sparsity.plot(np.arange(len(trace.silent())) + 0.5, 100 * trace.silent(), color=COLOURS[0])
+        sparsity.set(ylabel="% silent", ylim=(0, 100), title="Neurons that send nothing in a decision")
+        for axes, name in zip(membranes, panels, strict=True):
+            times = _times(trace.decisions[name.split("/")[0]])
+            for column, neuron in enumerate(trace.neurons[name]):
+                values = trace.potentials[name][:, column]
+                axes.step(times, values, where="post", linewidth=0.8, color=COLOURS[column % 6], label=f"{neuron}")
+            axes.set_ylabel(name, fontsize=7)
+            axes.legend(frameon=False, fontsize=6, ncols=4, loc="upper right")
+        figure.axes[-1].set_xlabel("decision")
+        for axes in figure.axes:
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _times(decisions: np.ndarray) -> np.ndarray:
+    """Spread the steps of each decision evenly over it."""
+    _, first, counts = np.unique(decisions, return_index=True, return_counts=True)
+    return decisions + (np.arange(len(decisions)) - np.repeat(first, counts)) / np.repeat(counts, counts)

@@ -1,5 +1,6 @@
 """Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -45,6 +46,7 @@ class LoihiExecutor(Executor):
     Attributes:
         routes: of each function.
         messages: of each function by step and neuron, since the start; see `Activity`.
+        on_step: called with a function and the messages (batch, size) by population after each of its steps.
 
     Raises:
         NmbrlError: if the simulator is unknown or not installed, or functions and networks do not fit.
@@ -80,6 +82,7 @@ class LoihiExecutor(Executor):
             for function, network in networks.items()
         }
         self._kind = simulator
+        self.on_step: Callable[[str, dict[str, Integers]], None] | None = None
         self._simulators: dict[str, AnySimulator] = {}
         self._lava: dict[str, LavaComparison] = {}
 
@@ -104,6 +107,10 @@ class LoihiExecutor(Executor):
         if function in self._lava:
             self._lava[function].run(values)
             last = self._lava[function].last
+        elif self.on_step is not None:
+            for step in range(network.steps):
+                last = simulator.step(values if step == 0 else None)
+                self.on_step(function, last)
         else:
             last = self.run(simulator, values)
         self._count(function, simulator)
@@ -150,6 +157,10 @@ class LoihiExecutor(Executor):
                     scale(tensor)
                     population = network.by_name.get(places.get(tensor.name, "").partition("/")[0])
                     require_population(name, tensor, population)
+
+    def read_state(self, function: str, place: str) -> Integers:
+        """Return a state variable (batch, size) of a function that has been called; see `Network.locate`."""
+        return self._simulators[function].read(place)
 
     def forget(self) -> None:
         """Start all networks anew, as if nothing had been computed; counts stay."""

@@ -95,19 +95,19 @@ def test_counts_are_the_same_again_and_grow_with_a_planner(bundle, tmp_path):
     assert c["per_decision"]["imagine"] > 0 and c["latency"][0]["seconds"] > a["latency"][0]["seconds"]
 
 
-def test_thresholds_trade_operations_for_error(run_path, tmp_path):
+def test_error_budgets_trade_operations_for_error(run_path, tmp_path):
     files = ("--json", tmp_path / "t.json", "--picture", tmp_path / "t.png")
-    result = run("trade-off", run_path, "--thresholds", "0,64", "--episodes", 2, *files)
+    result = run("trade-off", run_path, "--budgets", "0,0.2", "--episodes", 2, *files)
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "t.json").read_text())
     exact, coarse = figures["rows"]
-    assert (exact["threshold"], coarse["threshold"]) == (0, 64)
+    assert (exact["error_budget"], coarse["error_budget"]) == (0, 0.2)
     assert coarse["synaptic_operations"] < exact["synaptic_operations"] and coarse["sparsity"] > exact["sparsity"]
     assert coarse["joules"] < exact["joules"]
     assert abs(exact["rollout_error"] - figures["float"]["rollout_error"]) < 0.1
     assert f"{coarse['synaptic_operations']:,.0f} synaptic operations" in result.stdout
     assert imageio.imread(tmp_path / "t.png").std() > 0
-    assert "is no list of numbers" in refused("trade-off", run_path, "--thresholds", "a,b")
+    assert "is no list of numbers" in refused("trade-off", run_path, "--budgets", "a,b")
     assert "does not exist" in refused("trade-off", tmp_path / "none")
 
 

@@ -5,7 +5,7 @@ import platform
 import loihi_networks
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nmbrl.targets.errors import NmbrlError
@@ -114,6 +114,8 @@ def test_rows_of_values_in_many_lanes_and_threads_are_equal(seed, batch, threads
 def test_a_lane_that_is_read_and_written_goes_on_elsewhere(seed, batch):
     """What planners do: the state of one lane, continued in many, in another simulator."""
     network = loihi_networks.draw_network(seed, largest=5)
+    # What is under way to a second port is no variable.
+    assume(all(part.port == 0 for part in network.synapses))
     first = CompiledSimulator(network)
     first.run(loihi_networks.draw_values(np.random.default_rng(seed), network, 1), 9)
     before = {place: first.read(place) for place in variables(network)}

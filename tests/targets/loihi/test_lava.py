@@ -22,7 +22,7 @@ from nmbrl.targets.loihi.simulator import Simulator
 from .networks import random_network, random_values
 
 # Between them they hold every kind of population and of synapses.
-SEEDS = range(513, 521)
+SEEDS = range(506, 514)
 
 
 @pytest.mark.slow
