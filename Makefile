@@ -25,13 +25,15 @@ EXAMPLE := examples/cartpole-swingup
 MADE := build/report
 ROWS := "PyTorch float32=$(EXAMPLE)" "ONNX float32=$(MADE)/onnx" "TFLM int8=$(MADE)/tflite" "C int8=$(MADE)/c" \
 	"C on Cortex-M4=$(MADE)/mps2-an386.json" "C on Cortex-M7=$(MADE)/mps2-an500.json" \
-	"C on Cortex-M55=$(MADE)/mps3-an547.json" "Loihi sigma-delta=$(MADE)/loihi"
-BUNDLES := onnx tflite c loihi
+	"C on Cortex-M55=$(MADE)/mps3-an547.json" "Loihi sigma-delta=$(MADE)/loihi" \
+	"Loihi 1 LIF=$(MADE)/lif"
+BUNDLES := onnx tflite c loihi lif
 BOARDS := mps2-an386 mps2-an500 mps3-an547
 CONVERT_onnx := $(EXAMPLE) --target onnx
 CONVERT_tflite := $(EXAMPLE) --target tflite --sensitivity
 CONVERT_c := $(MADE)/tflite --target c
 CONVERT_loihi := $(EXAMPLE) --target loihi
+CONVERT_lif := $(EXAMPLE) --target loihi --method lif
 FAULTS := loss=0.01,bitflip=3e-5,reset=1e-4
 
 # Bundles and boards' records that are there are kept: remove build/report to make them anew.

@@ -15,7 +15,7 @@ from .plants import PointMassModel
 def point_mass_bundle(tmp_path, monkeypatch):
     """A real bundle on disk for a target of the tests' own, which the commands open like any other."""
     module = ModuleType("nmbrl_tests_target")
-    module.open_executor = lambda path, bundle, **options: PointMassModel(**bundle.details)
+    module.open_executor = lambda path, bundle: PointMassModel(**bundle.details)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(TARGETS, "exact", Target(module.__name__, "dev"))
     tensor = Tensor(name="x", size=2, dtype="float32")

@@ -23,9 +23,10 @@ def physics(environment):
 
 
 def test_a_longer_pole_and_a_heavier_cart_have_the_inertia_of_their_shapes():
-    plain = physics(make_environment(CARTPOLE, 5, {})).named.model
-    changed = physics(make_environment(CARTPOLE, 5, {"pole_length": 1.3, "cart_mass": 1.5})).named.model
-    for model, length, cart in ((plain, 1.0, 1.0), (changed, 1.3, 1.5)):
+    plain = make_environment(CARTPOLE, 5, {})
+    changed = make_environment(CARTPOLE, 5, {"pole_length": 1.3, "cart_mass": 1.5})
+    for environment, length, cart in ((plain, 1.0, 1.0), (changed, 1.3, 1.5)):
+        model = physics(environment).named.model
         assert model.body_mass["pole_1"] == pytest.approx(0.1) and model.body_mass["cart"] == pytest.approx(cart)
         assert model.body_ipos["pole_1", "z"] == pytest.approx(length / 2)
         assert max(model.body_inertia["pole_1"]) == pytest.approx(capsule(0.1, 0.045, length), rel=1e-6)

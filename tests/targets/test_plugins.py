@@ -30,7 +30,7 @@ class Nothing(Executor):
 
 def open_executor(path, bundle, colour="red"):
     executor = Nothing("nothing", bundle.interface, {})
-    executor.provenance = {"colour": colour}
+    executor.colour = colour
     return executor
 """
 ENTRY_POINTS = """
@@ -64,8 +64,8 @@ def test_a_target_of_another_package(tmp_path: Path) -> None:
     steps: list[str] = []
     bundle = convert(run, "nothing", tmp_path / "b", steps.append, depth=3)
     assert steps == ["load", "depth 3"] and bundle.provenance.options == {"depth": 3}
-    assert load(tmp_path / "b").provenance == {"colour": "red"}
-    assert load(tmp_path / "b", colour="blue").provenance == {"colour": "blue"}
+    assert load(tmp_path / "b").colour == "red"
+    assert load(tmp_path / "b", colour="blue").colour == "blue"
     with pytest.raises(NmbrlError, match="--simulator is no option of target nothing"):
         load(tmp_path / "b", simulator="fast")
     arguments = [str(run), "--target", "nothing", "--out", str(tmp_path / "c"), "--set", "depth=4"]
