@@ -58,6 +58,6 @@ def test_every_constant_and_source_is_on_its_page(site: Path) -> None:
 
 def test_every_command_and_option_is_on_its_page(site: Path) -> None:
     text = (site / "commands.html").read_text()
-    for option in ("--preset", "--target", "--planner", "--faults", "--thresholds", "--json", "--resume"):
+    for option in ("--preset", "--target", "--planner", "--faults", "--budgets", "--json", "--resume"):
         assert f"<code>{option}</code>" in text
     assert "Sentinel" not in text and "click." not in text
