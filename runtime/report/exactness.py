@@ -41,14 +41,15 @@ def compare(
     Args:
         names: of the rows.
         loops: their closed loops, the same episodes.
-        followed: what they made of the same recorded inputs; None for boards.
+        followed: what they made of the same recorded inputs; None for boards. Numbers of rows whose beliefs are of
+            other sizes, as a spiking student's are, are not compared.
     """
     numbers = [None if made is None else made.numbers for made in followed]
     found = []
     for first, second in combinations(range(len(names)), 2):
         decisions, differing = _decisions(loops[first], loops[second])
         ours, theirs = numbers[first], numbers[second]
-        both = ours is not None and theirs is not None
+        both = ours is not None and theirs is not None and ours.shape == theirs.shape
         found.append(
             Comparison(
                 rows=(names[first], names[second]),
