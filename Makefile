@@ -26,7 +26,7 @@ MADE := build/report
 ROWS := "PyTorch float32=$(EXAMPLE)" "ONNX float32=$(MADE)/onnx" "TFLM int8=$(MADE)/tflite" "C int8=$(MADE)/c" \
 	"C on Cortex-M4=$(MADE)/mps2-an386.json" "C on Cortex-M7=$(MADE)/mps2-an500.json" \
 	"C on Cortex-M55=$(MADE)/mps3-an547.json" "Loihi sigma-delta=$(MADE)/loihi" \
-	"Loihi 1 LIF=$(MADE)/lif"
+	"Loihi LIF=$(MADE)/lif"
 BUNDLES := onnx tflite c loihi lif
 BOARDS := mps2-an386 mps2-an500 mps3-an547
 CONVERT_onnx := $(EXAMPLE) --target onnx
