@@ -1,5 +1,7 @@
 """Predictions of the world model against the real environment and against float."""
 
+from typing import Any
+
 import numpy as np
 
 from nmbrl.runtime.report.document import Report, Traced
@@ -127,18 +129,10 @@ def _growth(report: Report) -> Figure:
         name="growth",
         title="Error growth over the horizon",
         caption="How imagination departs from the real environment when it is given the actions that were really "
-        "taken, "
-        f"from every fifth decision of {report.recorded}. The dotted line predicts that nothing changes.",
+        f"taken, from every fifth decision of {report.recorded}. The dotted line predicts that nothing changes.",
         alternative="Error of imagined observations and rewards against decisions ahead; the table has the numbers.",
         data=data,
-        layout={
-            **panels(
-                ["observation (std. deviations)", "reward (of one decision)"], "decisions ahead", rangemode="tozero"
-            ),
-            "hovermode": "x",
-        },
-        height=panel_height(2) + 90,
-        panels=2,
+        **_horizon_panels(),
     )
 
 
@@ -166,19 +160,21 @@ def _departure(report: Report) -> Figure:
         name="departure",
         title="Where targets depart from float",
         caption=f"Distance of a target's imagination from that of {report.reference}. The dotted line is the distance "
-        "of "
-        f"{report.reference} from reality: below it, what the target adds is the lesser part of the error.",
+        f"of {report.reference} from reality: below it, what the target adds is the lesser part of the error.",
         alternative="Distance of imagined observations and rewards from float's against decisions ahead.",
         data=data,
-        layout={
-            **panels(
-                ["observation (std. deviations)", "reward (of one decision)"], "decisions ahead", rangemode="tozero"
-            ),
-            "hovermode": "x",
-        },
-        height=panel_height(2) + 90,
-        panels=2,
+        **_horizon_panels(),
     )
+
+
+def _horizon_panels() -> dict[str, Any]:
+    """What figures over decisions ahead have in common: observation and reward side by side."""
+    titles = ["observation (std. deviations)", "reward (of one decision)"]
+    return {
+        "layout": {**panels(titles, "decisions ahead", rangemode="tozero"), "hovermode": "x"},
+        "height": panel_height(2) + 90,
+        "panels": 2,
+    }
 
 
 def _over_horizon(report: Report, index: int, place: int, errors: tuple[float, ...]) -> Trace:
