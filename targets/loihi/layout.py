@@ -26,10 +26,12 @@ from nmbrl.targets.loihi.network import (
     Table,
     TernaryLIF,
 )
-from nmbrl.targets.loihi.spiking import ALIGNMENT
+from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
 
 # As in native/loihi.h.
-BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE = 16, 5, 64, 32
+BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 5, 64, 32, 16, 4
+# Bytes of a line of the cache.
+LINE = 64
 # Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
 # where weights do not, and are read anew for each group.
 LANES, MANY_LANES = 16, 64
@@ -38,6 +40,8 @@ CACHED_WEIGHT_BYTES = 1 << 19
 CHUNK = 16
 # A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
 TILE_SOURCES, TILE_TARGETS = 64, 16
+# Sources and targets of a step of `look_up`, in native/spikes.c, and of the sources those whose sums are in a table.
+TABLE_SOURCES, TABLE_TARGETS, FOUR = 32, 4, 4
 # `enum form`
 WORDS, SIGNED_BYTES, BYTES = range(3)
 # `enum kind`; a subclass that has a number of its own before its base.
@@ -47,31 +51,40 @@ NATIVE = {
 }
 
 
+def align(array: np.ndarray) -> np.ndarray:
+    """Return a copy, contiguous, that starts where a line of the cache does: vectors of 64 bytes then touch only one."""
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 class _Structure(ctypes.Structure):
     """A structure of native/loihi.h that keeps the arrays it points to."""
 
     def __init__(self, **fields: object) -> None:
-        self.kept = [value for value in fields.values() if isinstance(value, np.ndarray)]
-        pointers = {name: v.ctypes.data for name, v in fields.items() if isinstance(v, np.ndarray)}
-        super().__init__(**{**fields, **pointers})
+        self.kept = {name: align(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
+        super().__init__(**{**fields, **{name: value.ctypes.data for name, value in self.kept.items()}})
 
 
 class _Population(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
-        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes")),
-        *((name, c_int32) for name in ("first_wire", "wires")),
-        *((f"parameter_{index}", c_void_p) for index in range(7)),
+        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes", "ternary")),
+        *((name, c_int32) for name in ("first_wire", "wires", "index", "input")),
+        *((f"parameter_{index}", c_void_p) for index in range(9)),
         *((name, c_void_p) for name in ("values", "widths")),
     ]
 
 
 class _Wire(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("targets", "port", "target", "delay", "factor", "right_shift", "diagonal")),
-        *((name, c_int32) for name in ("offset", "binary", "form")),
-        *((name, c_void_p) for name in ("weights", "tiles")),
+        *((name, c_int32) for name in ("targets", "port", "source", "target", "delay", "factor", "right_shift")),
+        *((name, c_int32) for name in ("diagonal", "offset", "binary", "form")),
+        *((name, c_void_p) for name in ("weights", "tiles", "tables")),
+        ("planes", c_int32),
     ]
 
 
@@ -81,7 +94,7 @@ class NativeNetwork(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
         *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
-        *((name, c_int32) for name in ("scratch", "widest")),
+        *((name, c_int32) for name in ("scratch", "widest", "wires", "spikes", "indices", "inputs")),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
         *((name, c_void_p) for name in ("order", "ends")),
@@ -118,9 +131,9 @@ class Layout:
         scratch: numbers of scratch memory.
     """
 
-    def __init__(self, network: Network, matrices: bool) -> None:
-        self._matrices = matrices
+    def __init__(self, network: Network, matrices: bool, tables: bool) -> None:
         populations = network.populations
+        self._matrices, self._tables = matrices, tables and not network.rests and all(map(_sends_spikes, populations))
         self.network = network
         self._index = {population.name: i for i, population in enumerate(populations)}
         sizes = np.array([_padded(population.size) for population in populations])
@@ -131,6 +144,8 @@ class Layout:
         self._found: dict[tuple[str, str], Found] = {}
         wires = [self._wires(population) for population in populations]
         first = _starts([len(group) for group in wires])
+        indices = _starts(-(-sizes // TABLE_SOURCES) * TABLE_SOURCES * 4)
+        inputs = _starts([size * isinstance(p, Input) for size, p in zip(sizes, populations, strict=True)])
         flat = [wire for group in wires for wire in group]
         made = [
             _population(
@@ -140,6 +155,8 @@ class Layout:
                 counter=int(counters[i]),
                 first_wire=int(first[i]),
                 wires=len(wires[i]),
+                index=int(indices[i]),
+                input=int(inputs[i]),
             )
             for i, population in enumerate(populations)
         ]
@@ -149,11 +166,13 @@ class Layout:
         stored, chunk = 1 + max((part.delay for part in network.synapses), default=0), _chunk(network, groups)
         slots = stored + chunk
         widest = int(sizes.max()) + BLOCK
+        numbers = _odd_blocks(int(states[-1]))
+        sent = slots * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR) + _padded(slots * len(populations))
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
         self.native = NativeNetwork(
             populations=len(populations),
-            numbers=_odd_blocks(int(states[-1])),
+            numbers=numbers,
             ports=int(ports[-1]),
             counters=int(counters[-1]),
             rests=network.rests,
@@ -168,17 +187,21 @@ class Layout:
             lanes=self._lanes(flat),
             scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
             widest=widest,
+            wires=len(flat),
+            spikes=numbers * VECTOR + sent if self._tables else 0,
+            indices=int(indices[-1]),
+            inputs=int(inputs[-1]),
             population=(_Population * len(made))(*made),
             wire=(_Wire * max(len(flat), 1))(*flat),
         )
         self.reference = ctypes.byref(self.native)
         shared = 3 * widest + MOST_LANES * (widest + 64) // 2
-        self.scratch = self.native.lanes * self.native.scratch + shared
+        self.scratch = self.native.lanes * self.native.scratch + shared + VECTORS * self.native.spikes
 
     def _lanes(self, wires: list[_Wire]) -> int:
         if any(wire.tiles for wire in wires):
             return LANES_AT_ONCE
-        return LANES if sum(wire.kept[0].nbytes for wire in wires) <= CACHED_WEIGHT_BYTES else MANY_LANES
+        return LANES if sum(wire.kept["weights"].nbytes for wire in wires) <= CACHED_WEIGHT_BYTES else MANY_LANES
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""
@@ -204,6 +227,7 @@ class Layout:
         offset, size = _diagonal(part.weights), _padded(target.size)
         common = {
             "port": self._places[index][1] + part.port * size,
+            "source": self._index[part.source],
             "target": index,
             "delay": part.delay,
             "right_shift": max(-part.weight_exp, 0),
@@ -222,6 +246,7 @@ class Layout:
             form=form,
             weights=_pairs(weights, size),
             **({"tiles": _tiles(weights, size)} if tiles else {}),
+            **(_tables(weights.astype(np.int32), size) if self._tables else {}),
         )
 
 
@@ -268,7 +293,7 @@ def _population(population: Population, **places: int) -> _Population:
         "widths": np.array(list(population.widths.values()), np.int32),
         **places,
     }
-    vectors = [getattr(population, name) for name in population.parameters]
+    vectors: list[np.ndarray] = [getattr(population, name) for name in population.parameters]
     if isinstance(population, Graded):
         fields |= {"shift": population.shift}
     if isinstance(population, SigmaDelta):
@@ -280,8 +305,10 @@ def _population(population: Population, **places: int) -> _Population:
     elif isinstance(population, LIF):
         lowest = np.full(population.size, np.iinfo(np.int32).min, np.int32)
         low = population.vth_lo << ALIGNMENT if isinstance(population, TernaryLIF) else lowest
-        zeros = np.zeros(population.size, np.int32)
-        vectors = [population.du + 1, *vectors[1:4], population.vth << ALIGNMENT, low, zeros]
+        bias = population.bias_mant << population.bias_exp
+        keeps = [(1 - decay / (1 << DECAY_SHIFT)).astype(np.float32) for decay in (population.du + 1, population.dv)]
+        vectors = [population.du + 1, *vectors[1:4], population.vth << ALIGNMENT, low, bias, *keeps]
+        fields |= {"ternary": isinstance(population, TernaryLIF)}
         if isinstance(population, LIFReset):
             fields |= {name: getattr(population, name) for name in ("reset_interval", "reset_offset")}
     elif isinstance(population, Delta):
@@ -292,7 +319,12 @@ def _population(population: Population, **places: int) -> _Population:
         fields |= {"exponent": population.exponent}
     filling = _padded(population.size) - population.size
     fields |= {f"parameter_{i}": np.pad(vector, (0, filling)) for i, vector in enumerate(vectors)}
-    return _Population(**{k: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()})
+    return _Population(**fields)
+
+
+def _sends_spikes(population: Population) -> bool:
+    """Whether native/spikes.c knows a population: its messages are 0 and 1, or the host's."""
+    return isinstance(population, Input) or (isinstance(population, LIF) and not isinstance(population, TernaryLIF))
 
 
 def _padded(size: int) -> int:
@@ -344,3 +376,27 @@ def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
     filled[:targets, :sources] = weights
     fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
     return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))
+
+
+def _tables(weights: np.ndarray, size: int) -> dict[str, object]:
+    """Lay sums of every four weights (targets, sources) out as native/spikes.c looks them up.
+
+    The sums (fours of targets, planes, steps of 32 sources, targets, 8 fours of sources, 16) are of the four, with or
+    without each. Where two tables' sums do not fit a byte together, weights are 16 times those of a high plane and a low
+    one, whose sums do.
+    """
+    targets, sources = weights.shape
+    filled = np.zeros((size, -(-sources // TABLE_SOURCES) * TABLE_SOURCES), np.int32)
+    filled[:targets, :sources] = weights
+    sums = [_sums_of_fours(filled)]
+    together = sums[0].reshape(size, -1, 2, TABLE_SOURCES // 2 // FOUR, 1 << FOUR)
+    if (together.max(axis=4).sum(axis=2).max() > 127) or (together.min(axis=4).sum(axis=2).min() < -128):
+        sums = [_sums_of_fours(filled >> FOUR), _sums_of_fours(filled & 15)]
+    tables = np.stack(sums).reshape(len(sums), size // TABLE_TARGETS, TABLE_TARGETS, -1, 2 * TABLE_SOURCES * 2)
+    return {"tables": np.ascontiguousarray(tables.transpose(1, 0, 3, 2, 4)).astype(np.int8), "planes": len(sums)}
+
+
+def _sums_of_fours(weights: np.ndarray) -> np.ndarray:
+    """Return the sums (targets, fours, 16) of those of every four weights whose bit is set."""
+    bits = np.arange(1 << FOUR)[:, None] >> np.arange(FOUR) & 1
+    return weights.reshape(len(weights), -1, FOUR) @ bits.T

@@ -282,12 +282,6 @@ static lane make_lane(
     return made;
 }
 
-/* What the host gives: `given_steps` rows of values for `all_lanes`, and the first lane of the block. */
-typedef struct {
-    const given *first;
-    int64_t count, steps, all_lanes, lane;
-} hosts;
-
 /* Take what the host gives a population in a step; return whether it gives anything. */
 static int take(const block *b, const hosts *host, int64_t step, int64_t index)
 {
@@ -355,15 +349,24 @@ void nmbrl_loihi_run(
     int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
     int64_t *counts, int32_t *record, overflow *found)
 {
-    int64_t kept = net->stored, populations = net->populations;
+    int64_t kept = net->stored, populations = net->populations, first = 0;
     block b;
     b.counts = scratch + net->lanes * (int64_t)net->scratch;
     const int32_t *nothing = b.counts + net->widest;
     b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
+    while (net->spikes && !record && !found && lanes - first >= VECTOR) {
+        hosts given_here = {host, host_count, given_steps, all_lanes, first};
+        int64_t vectors = (lanes - first) / VECTOR;
+        int count = vectors < VECTORS ? (int)vectors : VECTORS;
+        run_spikes(
+            net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
+            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, count, steps, &given_here, counts);
+        first += count * VECTOR;
+    }
     if (net->matrices)
         open_matrices();
-    for (int64_t first = 0; first < lanes; first += net->lanes) {
+    for (; first < lanes; first += net->lanes) {
         hosts given_here = {host, host_count, given_steps, all_lanes, first};
         b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < b.lanes; i++) {
