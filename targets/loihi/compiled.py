@@ -37,7 +37,10 @@ class CompiledSimulator:
         library = open_library()
         self._native_run = library.nmbrl_loihi_run
         self._layout = layout = Layout(
-            network, bool(library.nmbrl_loihi_has_matrices()), bool(library.nmbrl_loihi_has_tables())
+            network,
+            matrices=bool(library.nmbrl_loihi_has_matrices()),
+            tables=bool(library.nmbrl_loihi_has_tables()),
+            fours=bool(library.nmbrl_loihi_has_fours()),
         )
         native = layout.native
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None

@@ -40,6 +40,8 @@ CACHED_WEIGHT_BYTES = 1 << 19
 CHUNK = 16
 # A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
 TILE_SOURCES, TILE_TARGETS = 64, 16
+# Targets of a vector of bytes, in native/fours.c.
+ROW_TARGETS = 64
 # Sources and targets of a step of `look_up`, in native/spikes.c, and of the sources those whose sums are in a table.
 TABLE_SOURCES, TABLE_TARGETS, FOUR = 32, 4, 4
 # `enum form`
@@ -83,8 +85,8 @@ class _Wire(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("targets", "port", "source", "target", "delay", "factor", "right_shift")),
         *((name, c_int32) for name in ("diagonal", "offset", "binary", "form")),
-        *((name, c_void_p) for name in ("weights", "tiles", "tables")),
-        ("planes", c_int32),
+        *((name, c_void_p) for name in ("weights", "rows", "tiles", "tables")),
+        *((name, c_int32) for name in ("excess", "planes")),
     ]
 
 
@@ -131,8 +133,9 @@ class Layout:
         scratch: numbers of scratch memory.
     """
 
-    def __init__(self, network: Network, matrices: bool, tables: bool) -> None:
+    def __init__(self, network: Network, matrices: bool, tables: bool, fours: bool) -> None:
         populations = network.populations
+        self._fours = fours
         self._matrices, self._tables = matrices, tables and not network.rests and all(map(_sends_spikes, populations))
         self.network = network
         self._index = {population.name: i for i, population in enumerate(populations)}
@@ -245,6 +248,7 @@ class Layout:
             factor=factor << max(part.weight_exp, 0),
             form=form,
             weights=_pairs(weights, size),
+            **(_rows(weights, size) if self._fours and form != WORDS else {}),
             **({"tiles": _tiles(weights, size)} if tiles else {}),
             **(_tables(weights.astype(np.int32), size) if self._tables else {}),
         )
@@ -376,6 +380,19 @@ def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
     filled[:targets, :sources] = weights
     fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
     return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))
+
+
+def _rows(weights: np.ndarray, size: int) -> dict[str, object]:
+    """Lay weights (targets, sources) out as rows (sources, targets) of bytes without sign, as native/fours.c takes them.
+
+    Of every 64 targets, the first four of each 16 come first: interleaving four rows brings them into their order.
+    """
+    targets, sources = weights.shape
+    excess = 128 if weights.dtype == np.int8 else 0
+    filled = np.full((sources, -(-size // ROW_TARGETS) * ROW_TARGETS), excess, np.int16)
+    filled[:, :targets] += weights.T
+    fours = filled.astype(np.uint8).reshape(sources, -1, 4, 4, 4).transpose(0, 1, 3, 2, 4)
+    return {"rows": fours.reshape(filled.shape), "excess": excess}
 
 
 def _tables(weights: np.ndarray, size: int) -> dict[str, object]:

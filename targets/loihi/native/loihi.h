@@ -53,8 +53,10 @@ typedef struct {
     int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
     int32_t form;
     const void *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) words */
+    const uint8_t *rows;  /* the same, `excess` more each, as rows of sources to targets, see fours.c; or null */
     const uint8_t *tiles; /* the same as tiles, see matrix.c; or null */
     const uint8_t *tables; /* the same as sums of every four, see spikes.c; or null */
+    int32_t excess;
     int32_t planes;        /* of tables: two where the sums of weights would not fit bytes, the high one first */
 } wire;
 
@@ -123,6 +125,19 @@ void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int3
 
 /* The same in GROUP lanes with all `count` pairs, active or not. */
 void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to);
+
+/* The `count` messages of a lane that are not 0: their sources, and their digits in `planes` rows of `stride`. */
+typedef struct {
+    const int32_t *sources;
+    const int8_t *digits;
+    int32_t count, stride, planes, total;
+} events;
+
+/* Event by event in fours: whether there is; make a list in memory that has room for a block more; deliver it to `to`. */
+int nmbrl_loihi_has_fours(void);
+events list_events(
+    const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride);
+void deliver_events(const wire *w, const events *e, int32_t *to);
 
 /* Products of matrices: whether there are, and before and after their use; matrices of messages as one plane of bytes, or
    as a low one without sign and a high one; what they deliver to `to` (lanes, targets), null in lanes that send nothing. */

@@ -19,6 +19,8 @@ typedef struct {
     int32_t bits;   /* all bits that differ from the sign in any message */
     int32_t signs;  /* negative where any message is */
     int32_t count;  /* active pairs, or NOT_PACKED */
+    int is_listed;  /* whether there are, where pairs would be: */
+    events events;
 } lane;
 
 #define NOT_PACKED -1
@@ -85,6 +87,7 @@ static void survey(lane *l, int32_t size)
     l->bits = bits;
     l->signs = signs;
     l->count = NOT_PACKED;
+    l->is_listed = 0;
 }
 
 static void pack(lane *l, int32_t size)
@@ -92,6 +95,16 @@ static void pack(lane *l, int32_t size)
     if (l->count != NOT_PACKED)
         return;
     l->count = pair_up(l->messages, size, 0, -1, l->pairs, l->active);
+    l->is_listed = 0;
+}
+
+static void list(const network *net, lane *l, int32_t size)
+{
+    if (l->is_listed)
+        return;
+    l->events = list_events(l->messages, size, l->bits, l->active, (int8_t *)l->pairs, net->widest);
+    l->is_listed = 1;
+    l->count = NOT_PACKED;
 }
 
 static int is_wide(const lane *l)
@@ -113,6 +126,7 @@ static void deliver_wide(lane *l, const wire *w, int32_t size, int32_t *to)
         accumulate(&part, l->pairs, l->active, count, l->sums);
     }
     l->count = NOT_PACKED;
+    l->is_listed = 0;
     for (int32_t t = 0; t < w->targets; t++)
         to[t] += l->sums[t] >> w->right_shift;
 }
@@ -137,6 +151,9 @@ static void deliver(const network *net, lane *l, const wire *w, int32_t size, in
     int32_t *to = destination(net, l, w, time);
     if (w->diagonal) {
         deliver_diagonal(l, w, size, to);
+    } else if (w->rows) {
+        list(net, l, size);
+        deliver_events(w, &l->events, to);
     } else if (is_wide(l)) {
         deliver_wide(l, w, size, to);
     } else {
@@ -212,7 +229,7 @@ static void deliver_block(const network *net, block *b, const wire *w, int32_t s
         if (w->tiles && i % LANES_AT_ONCE == 0 && deliver_matrix(net, b, i, w, size, time)) {
             i += LANES_AT_ONCE;
         } else if (
-            !w->diagonal && i % GROUP == 0 && i + GROUP <= b->lanes && deliver_group(net, b->lane + i, w, size, time)) {
+            !w->diagonal && !w->rows && i % GROUP == 0 && i + GROUP <= b->lanes && deliver_group(net, b->lane + i, w, size, time)) {
             i += GROUP;
         } else {
             if (b->lane[i].sends)

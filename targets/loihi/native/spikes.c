@@ -264,10 +264,12 @@ static void update_leaky(
         memset(u, 0, sizeof(numbers_of));
         memset(v, 0, sizeof(numbers_of));
     }
-    for (int n = 0; n < BLOCK; n++, u += VECTOR, v += VECTOR, sends += VECTORS) {
-        *sends = step_leaky(parameter, first + n, 1, u, v, given, _mm512_loadu_si512(sums[n]), 0, &below);
-        given = given ? given + VECTOR : NULL;
-    }
+    for (int n = 0; n < BLOCK && given; n++)
+        sends[n * VECTORS] = step_leaky(
+            parameter, first + n, 1, u + n * VECTOR, v + n * VECTOR, given + n * VECTOR, _mm512_loadu_si512(sums[n]), 0, &below);
+    for (int n = 0; n < BLOCK && !given; n++)
+        sends[n * VECTORS] = step_leaky(
+            parameter, first + n, 1, u + n * VECTOR, v + n * VECTOR, NULL, _mm512_loadu_si512(sums[n]), 0, &below);
 }
 
 /* Which of the sums of every four sources to take. */

@@ -1,0 +1,132 @@
+/* Synapses event by event: messages in bytes, four at a time, times rows of weights without sign.
+
+   A message is a sum of digits of -128 to 127 times powers of 256; a weight with a sign is 128 too large, which the sum of
+   all messages takes back. */
+#include "loihi.h"
+
+#if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+/* Targets of a vector of bytes. */
+#define COLUMNS 64
+
+int nmbrl_loihi_has_fours(void)
+{
+    return 1;
+}
+
+events list_events(const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride)
+{
+    events made = {.sources = sources, .digits = digits, .stride = stride, .planes = 1};
+    __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), total = _mm512_setzero_si512();
+    while (made.planes < 4 && bits > 0x7f7f7f7f >> 8 * (4 - made.planes))
+        made.planes++;
+    for (int32_t i = 0; i < size; i += BLOCK) {
+        int32_t left = size - i;
+        __mmask16 inside = left >= BLOCK ? 0xffff : (__mmask16)((1 << left) - 1);
+        __m512i message = _mm512_maskz_loadu_epi32(inside, messages + i);
+        __mmask16 sends = _mm512_test_epi32_mask(message, message);
+        total = _mm512_add_epi32(total, message);
+        _mm512_storeu_si512(sources + made.count, _mm512_maskz_compress_epi32(sends, place));
+        message = _mm512_maskz_compress_epi32(sends, message);
+        for (int plane = 0; plane < made.planes; plane++) {
+            __m128i digit = _mm512_cvtepi32_epi8(message);
+            _mm_storeu_si128((__m128i *)(digits + plane * stride + made.count), digit);
+            message = _mm512_srai_epi32(_mm512_sub_epi32(message, _mm512_cvtepi8_epi32(digit)), 8);
+        }
+        made.count += __builtin_popcount(sends);
+        place = _mm512_add_epi32(place, _mm512_set1_epi32(BLOCK));
+    }
+    /* The last four may have fewer. */
+    _mm512_storeu_si512(sources + made.count, _mm512_setzero_si512());
+    for (int plane = 0; plane < made.planes; plane++)
+        _mm_storeu_si128((__m128i *)(digits + plane * stride + made.count), _mm_setzero_si128());
+    made.total = _mm512_reduce_add_epi32(total);
+    return made;
+}
+
+/* Deliver to `parts` times COLUMNS targets from the `first` on. */
+INLINE void deliver_columns(const wire *w, const events *e, int planes, int parts, int32_t first, int32_t *to)
+{
+    const uint8_t *rows = w->rows + first;
+    int64_t stride = (w->targets + COLUMNS - 1) / COLUMNS * COLUMNS;
+    __m512i sum[4][2][4];
+    for (int plane = 0; plane < planes; plane++)
+        for (int part = 0; part < parts; part++)
+            for (int i = 0; i < 4; i++)
+                sum[plane][part][i] = _mm512_set1_epi32(plane ? 0 : -w->excess * e->total);
+    for (int32_t k = 0; k < e->count; k += 4) {
+        const uint8_t *row[4];
+        __m512i digits[4];
+        for (int i = 0; i < 4; i++)
+            row[i] = rows + e->sources[k + i] * stride;
+        for (int plane = 0; plane < planes; plane++)
+            digits[plane] = _mm512_set1_epi32(*(const int32_t *)(e->digits + plane * e->stride + k));
+        for (int part = 0; part < parts; part++) {
+            __m512i x[4], weights[4];
+            for (int i = 0; i < 4; i++)
+                x[i] = _mm512_loadu_si512(row[i] + COLUMNS * part);
+            for (int i = 0; i < 2; i++) {
+                __m512i one = i ? _mm512_unpackhi_epi8(x[0], x[1]) : _mm512_unpacklo_epi8(x[0], x[1]);
+                __m512i two = i ? _mm512_unpackhi_epi8(x[2], x[3]) : _mm512_unpacklo_epi8(x[2], x[3]);
+                weights[2 * i] = _mm512_unpacklo_epi16(one, two);
+                weights[2 * i + 1] = _mm512_unpackhi_epi16(one, two);
+            }
+            for (int plane = 0; plane < planes; plane++)
+                for (int i = 0; i < 4; i++)
+                    /* As an instruction, as compilers make copies of sums around the intrinsic. */
+                    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum[plane][part][i]) : "v"(weights[i]), "v"(digits[plane]));
+        }
+    }
+    for (int32_t i = 0; i < 4 * parts && first + i * BLOCK < w->targets; i++) {
+        int32_t *place = to + first + i * BLOCK;
+        __m512i all = sum[planes - 1][i / 4][i % 4];
+        for (int plane = planes - 2; plane >= 0; plane--)
+            all = _mm512_add_epi32(_mm512_slli_epi32(all, 8), sum[plane][i / 4][i % 4]);
+        all = _mm512_sra_epi32(
+            _mm512_mullo_epi32(all, _mm512_set1_epi32(w->factor)), _mm_cvtsi32_si128(w->right_shift));
+        _mm512_storeu_si512(place, _mm512_add_epi32(_mm512_loadu_si512(place), all));
+    }
+}
+
+INLINE void deliver_rows(const wire *w, const events *e, int planes, int most, int32_t *to)
+{
+    int32_t t = 0;
+    for (; most == 2 && t + 2 * COLUMNS <= w->targets; t += 2 * COLUMNS)
+        deliver_columns(w, e, planes, 2, t, to);
+    for (; t < w->targets; t += COLUMNS)
+        deliver_columns(w, e, planes, 1, t, to);
+}
+
+void deliver_events(const wire *w, const events *e, int32_t *to)
+{
+    if (e->planes == 1)
+        deliver_rows(w, e, 1, 2, to);
+    else if (e->planes == 2)
+        deliver_rows(w, e, 2, 2, to);
+    else if (e->planes == 3)
+        deliver_rows(w, e, 3, 1, to);
+    else
+        deliver_rows(w, e, 4, 1, to);
+}
+
+#else
+
+int nmbrl_loihi_has_fours(void)
+{
+    return 0;
+}
+
+events list_events(const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride)
+{
+    (void)messages, (void)size, (void)bits, (void)sources, (void)digits, (void)stride;
+    return (events){0};
+}
+
+void deliver_events(const wire *w, const events *e, int32_t *to)
+{
+    (void)w, (void)e, (void)to;
+}
+
+#endif
