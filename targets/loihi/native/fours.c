@@ -8,6 +8,8 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* So that no sum needs an address. */
+#define UNROLL _Pragma("GCC unroll 8")
 /* Targets of a vector of bytes. */
 #define COLUMNS 64
 
@@ -52,37 +54,39 @@ INLINE void deliver_columns(const wire *w, const events *e, int planes, int part
     const uint8_t *rows = w->rows + first;
     int64_t stride = (w->targets + COLUMNS - 1) / COLUMNS * COLUMNS;
     __m512i sum[4][2][4];
-    for (int plane = 0; plane < planes; plane++)
-        for (int part = 0; part < parts; part++)
-            for (int i = 0; i < 4; i++)
+    UNROLL for (int plane = 0; plane < planes; plane++)
+        UNROLL for (int part = 0; part < parts; part++)
+            UNROLL for (int i = 0; i < 4; i++)
                 sum[plane][part][i] = _mm512_set1_epi32(plane ? 0 : -w->excess * e->total);
     for (int32_t k = 0; k < e->count; k += 4) {
         const uint8_t *row[4];
         __m512i digits[4];
-        for (int i = 0; i < 4; i++)
+        UNROLL for (int i = 0; i < 4; i++)
             row[i] = rows + e->sources[k + i] * stride;
-        for (int plane = 0; plane < planes; plane++)
+        UNROLL for (int plane = 0; plane < planes; plane++)
             digits[plane] = _mm512_set1_epi32(*(const int32_t *)(e->digits + plane * e->stride + k));
-        for (int part = 0; part < parts; part++) {
+        UNROLL for (int part = 0; part < parts; part++) {
             __m512i x[4], weights[4];
-            for (int i = 0; i < 4; i++)
+            UNROLL for (int i = 0; i < 4; i++)
                 x[i] = _mm512_loadu_si512(row[i] + COLUMNS * part);
-            for (int i = 0; i < 2; i++) {
+            UNROLL for (int i = 0; i < 2; i++) {
                 __m512i one = i ? _mm512_unpackhi_epi8(x[0], x[1]) : _mm512_unpacklo_epi8(x[0], x[1]);
                 __m512i two = i ? _mm512_unpackhi_epi8(x[2], x[3]) : _mm512_unpacklo_epi8(x[2], x[3]);
                 weights[2 * i] = _mm512_unpacklo_epi16(one, two);
                 weights[2 * i + 1] = _mm512_unpackhi_epi16(one, two);
             }
-            for (int plane = 0; plane < planes; plane++)
-                for (int i = 0; i < 4; i++)
+            UNROLL for (int plane = 0; plane < planes; plane++)
+                UNROLL for (int i = 0; i < 4; i++)
                     /* As an instruction, as compilers make copies of sums around the intrinsic. */
                     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum[plane][part][i]) : "v"(weights[i]), "v"(digits[plane]));
         }
     }
-    for (int32_t i = 0; i < 4 * parts && first + i * BLOCK < w->targets; i++) {
+    UNROLL for (int32_t i = 0; i < 4 * parts; i++) {
+        if (first + i * BLOCK >= w->targets)
+            break;
         int32_t *place = to + first + i * BLOCK;
         __m512i all = sum[planes - 1][i / 4][i % 4];
-        for (int plane = planes - 2; plane >= 0; plane--)
+        UNROLL for (int plane = planes - 2; plane >= 0; plane--)
             all = _mm512_add_epi32(_mm512_slli_epi32(all, 8), sum[plane][i / 4][i % 4]);
         all = _mm512_sra_epi32(
             _mm512_mullo_epi32(all, _mm512_set1_epi32(w->factor)), _mm_cvtsi32_si128(w->right_shift));
