@@ -29,12 +29,12 @@ from nmbrl.targets.loihi.network import (
 from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
 
 # As in native/loihi.h.
-BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 5, 64, 32, 16, 4
+BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
 # Bytes of a line of the cache.
 LINE = 64
 # Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
 # where weights do not, and are read anew for each group.
-LANES, MANY_LANES = 16, 64
+LANES, MANY_LANES = 16, 16
 CACHED_WEIGHT_BYTES = 1 << 19
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16

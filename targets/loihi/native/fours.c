@@ -18,36 +18,6 @@ int nmbrl_loihi_has_fours(void)
     return 1;
 }
 
-events list_events(const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride)
-{
-    events made = {.sources = sources, .digits = digits, .stride = stride, .planes = 1};
-    __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), total = _mm512_setzero_si512();
-    while (made.planes < 4 && bits > 0x7f7f7f7f >> 8 * (4 - made.planes))
-        made.planes++;
-    for (int32_t i = 0; i < size; i += BLOCK) {
-        int32_t left = size - i;
-        __mmask16 inside = left >= BLOCK ? 0xffff : (__mmask16)((1 << left) - 1);
-        __m512i message = _mm512_maskz_loadu_epi32(inside, messages + i);
-        __mmask16 sends = _mm512_test_epi32_mask(message, message);
-        total = _mm512_add_epi32(total, message);
-        _mm512_storeu_si512(sources + made.count, _mm512_maskz_compress_epi32(sends, place));
-        message = _mm512_maskz_compress_epi32(sends, message);
-        for (int plane = 0; plane < made.planes; plane++) {
-            __m128i digit = _mm512_cvtepi32_epi8(message);
-            _mm_storeu_si128((__m128i *)(digits + plane * stride + made.count), digit);
-            message = _mm512_srai_epi32(_mm512_sub_epi32(message, _mm512_cvtepi8_epi32(digit)), 8);
-        }
-        made.count += __builtin_popcount(sends);
-        place = _mm512_add_epi32(place, _mm512_set1_epi32(BLOCK));
-    }
-    /* The last four may have fewer. */
-    _mm512_storeu_si512(sources + made.count, _mm512_setzero_si512());
-    for (int plane = 0; plane < made.planes; plane++)
-        _mm_storeu_si128((__m128i *)(digits + plane * stride + made.count), _mm_setzero_si128());
-    made.total = _mm512_reduce_add_epi32(total);
-    return made;
-}
-
 /* Deliver to `parts` times COLUMNS targets from the `first` on. */
 INLINE void deliver_columns(const wire *w, const events *e, int planes, int parts, int32_t first, int32_t *to)
 {
@@ -120,12 +90,6 @@ void deliver_events(const wire *w, const events *e, int32_t *to)
 int nmbrl_loihi_has_fours(void)
 {
     return 0;
-}
-
-events list_events(const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride)
-{
-    (void)messages, (void)size, (void)bits, (void)sources, (void)digits, (void)stride;
-    return (events){0};
 }
 
 void deliver_events(const wire *w, const events *e, int32_t *to)

@@ -86,7 +86,7 @@ typedef struct {
 } network;
 
 /* Rows of `widest` numbers of a lane's scratch memory. */
-#define SCRATCH 5
+#define SCRATCH 8
 
 /* What the host gives a variable in every step: `first` of a lane's numbers and on; values (steps, lanes, size). */
 typedef struct {
@@ -112,9 +112,24 @@ typedef struct {
 } place;
 
 /* Go through a step: change a population's state in a lane by what arrives, and give its messages and, where it has one,
-   its activation y. */
+   its activation y; a sigma-delta neuron's only where that is `checked`. */
 void update_population(
-    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages);
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int checked, int32_t *y, int32_t *messages);
+
+/* The `count` messages of a lane that are not 0, and then zeros; as many digits each, of -128 to 127 times powers of 256. */
+typedef struct {
+    int32_t *sources, *values;
+    int8_t *digits; /* (planes, stride) */
+    int32_t stride, planes, count;
+    int32_t bits;   /* all bits that differ from the sign in any message */
+    int32_t signs;  /* negative where any message is */
+    int32_t total;
+} events;
+
+/* List messages, and count them by neuron unless `counts` is null; there is room for a block more. Digits are made where
+   they are wanted: planes is 0 until then. */
+void list_messages(const int32_t *messages, int32_t size, int32_t *counts, events *to);
+void split_messages(events *e);
 
 /* Pair messages up, shifted and masked, and list the pairs that are not 0; return how many there are. */
 int32_t pair_up(
@@ -126,17 +141,8 @@ void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int3
 /* The same in GROUP lanes with all `count` pairs, active or not. */
 void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to);
 
-/* The `count` messages of a lane that are not 0: their sources, and their digits in `planes` rows of `stride`. */
-typedef struct {
-    const int32_t *sources;
-    const int8_t *digits;
-    int32_t count, stride, planes, total;
-} events;
-
-/* Event by event in fours: whether there is; make a list in memory that has room for a block more; deliver it to `to`. */
+/* Event by event in fours, from digits: whether there is; deliver to `to` (targets). */
 int nmbrl_loihi_has_fours(void);
-events list_events(
-    const int32_t *messages, int32_t size, int32_t bits, int32_t *sources, int8_t *digits, int32_t stride);
 void deliver_events(const wire *w, const events *e, int32_t *to);
 
 /* Products of matrices: whether there are, and before and after their use; matrices of messages as one plane of bytes, or

@@ -15,14 +15,6 @@ static void activate(const population *p, const int32_t *restrict state, int32_t
         for (int32_t i = 0; i < size; i++)
             y[i] = b[i];
         break;
-    case SIGMA_DELTA: {
-        int32_t floor = p->relu ? 0 : INT32_MIN;
-        for (int32_t i = 0; i < size; i++) {
-            int32_t sum = a[i] + bias[i];
-            y[i] = sum < floor ? floor : sum;
-        }
-        break;
-    }
     case TABLE: {
         int32_t exponent = p->exponent, width = p->segments << exponent;
         int32_t mask = (1 << exponent) - 1, half = 1 << (exponent - 1);
@@ -55,6 +47,27 @@ static void send(const population *p, const int32_t *restrict y, int32_t *restri
         int32_t size = change < 0 ? -change : change;
         messages[i] = size < threshold[i] ? 0 : message;
         sent[i] += messages[i];
+    }
+}
+
+/* The same of sigma-delta neurons in one go; y where it is `checked`. */
+static void sigma_delta(
+    const population *p, int32_t *restrict state, const int32_t *restrict arriving, int checked, int32_t *restrict y,
+    int32_t *restrict messages)
+{
+    int32_t size = padded(p->size), shift = p->shift, floor = p->relu ? 0 : INT32_MIN;
+    int32_t *restrict sent = state + size;
+    const int32_t *threshold = p->parameter[0], *bias = p->parameter[1];
+    for (int32_t i = 0; i < size; i++) {
+        int32_t sum = state[i] + arriving[i], active = sum + bias[i] < floor ? floor : sum + bias[i];
+        int32_t change = active - (sent[i] << shift), message = (active >> shift) - sent[i];
+        int32_t magnitude = change < 0 ? -change : change;
+        message = magnitude < threshold[i] ? 0 : message;
+        if (checked)
+            y[i] = active;
+        state[i] = sum;
+        sent[i] += message;
+        messages[i] = message;
     }
 }
 
@@ -124,12 +137,15 @@ static void encode(const population *p, int32_t act, int32_t *state, int32_t i, 
 }
 
 void update_population(
-    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages)
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int checked, int32_t *y, int32_t *messages)
 {
     int32_t size = padded(p->size);
     switch (p->kind) {
     case LIF:
         leaky(p, state, arriving, time, messages);
+        break;
+    case SIGMA_DELTA:
+        sigma_delta(p, state, arriving, checked, y, messages);
         break;
     case DELTA:
         for (int32_t i = 0; i < p->size; i++)
