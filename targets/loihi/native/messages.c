@@ -62,6 +62,12 @@ int32_t pair_up(
     return count;
 }
 
+static void split_block(const int32_t *values, int32_t half, int shift, int8_t *digits)
+{
+    __m512i x = _mm512_add_epi32(_mm512_loadu_si512(values), _mm512_set1_epi32(half));
+    _mm_storeu_si128((__m128i *)digits, _mm512_cvtepi32_epi8(_mm512_sra_epi32(x, _mm_cvtsi32_si128(shift))));
+}
+
 #else
 
 void list_messages(const int32_t *restrict messages, int32_t size, int32_t *restrict counts, events *to)
@@ -103,6 +109,12 @@ int32_t pair_up(
     return count;
 }
 
+static void split_block(const int32_t *values, int32_t half, int shift, int8_t *digits)
+{
+    for (int i = 0; i < BLOCK; i++)
+        digits[i] = (int8_t)((values[i] + half) >> shift);
+}
+
 #endif
 
 void split_messages(events *e)
@@ -112,12 +124,10 @@ void split_messages(events *e)
     e->planes = 1;
     while (e->planes < 4 && e->bits > 0x7f7f7f7f >> 8 * (4 - e->planes))
         e->planes++;
-    for (int plane = 0; plane < e->planes; plane++) {
-        int8_t *restrict digits = e->digits + plane * e->stride;
-        int32_t shift = 8 * plane;
-        /* Half of a digit more where the digits below round up. */
-        int32_t half = (int32_t)(0x808080u & ((1u << shift) - 1));
-        for (int32_t i = 0; i < e->count + 4; i++)
-            digits[i] = (int8_t)((e->values[i] + half) >> shift);
-    }
+    for (int32_t i = 0; i < e->count; i += BLOCK)
+        for (int plane = 0; plane < e->planes; plane++) {
+            /* Half of a digit more where the digits below round up. */
+            int32_t half = 0x808080 & ((1 << 8 * plane) - 1);
+            split_block(e->values + i, half, 8 * plane, e->digits + plane * e->stride + i);
+        }
 }
