@@ -102,14 +102,27 @@ INLINE __m512i add_fours(__m512i sum, __m512i ones, __m512i bytes)
     return sum;
 }
 
-/* Add to the sums of a block of targets from the `first` on, in `count` vectors of lanes. */
-INLINE void look_up(
-    const wire *w, int32_t first, int32_t sources, int count, const uint8_t *const *index, numbers_of *sums)
+/* What a source sent, and the tables for a block of its targets. */
+typedef struct {
+    const wire *wire;
+    const uint8_t *index[VECTORS], *tables;
+    int32_t depth;
+} job;
+
+/* Jobs are summed up in registers where what they deliver is scaled alike. */
+#define MOST_JOBS 8
+
+INLINE int alike(const wire *a, const wire *b)
 {
-    int32_t depth = (sources + SOURCES - 1) / SOURCES;
+    return a->factor == b->factor && a->planes == b->planes && !a->right_shift && !b->right_shift;
+}
+
+/* Add to the sums of a block of targets, or set them where they are new, in `count` vectors of lanes. */
+INLINE void look_up(const job *jobs, int all, int count, int are_new, numbers_of *sums)
+{
+    const wire *w = jobs->wire;
     const __m512i ones = _mm512_set1_epi8(1), factor = _mm512_set1_epi32(w->factor);
     const __m128i shift = _mm_cvtsi32_si128(w->right_shift);
-    const uint8_t *table = w->tables + (int64_t)first * w->planes * depth * TABLES;
     for (int32_t t = 0; t < BLOCK; t += TARGETS) {
         __m512i sum[TARGETS][VECTORS];
         for (int i = 0; i < TARGETS; i++)
@@ -120,19 +133,22 @@ INLINE void look_up(
                 for (int i = 0; i < TARGETS; i++)
                     for (int v = 0; v < count; v++)
                         sum[i][v] = _mm512_slli_epi32(sum[i][v], 4);
-            for (int32_t k = 0; k < depth; k++) {
-                __m512i even[VECTORS], odd[VECTORS];
-                for (int v = 0; v < count; v++) {
-                    even[v] = _mm512_loadu_si512(index[v] + TABLES * k);
-                    odd[v] = _mm512_loadu_si512(index[v] + TABLES * k + TABLES / 2);
-                }
-                for (int i = 0; i < TARGETS; i++, table += TABLES) {
-                    __m512i one = _mm512_loadu_si512(table), two = _mm512_loadu_si512(table + TABLES / 2);
-                    __asm__("" : "+v"(one), "+v"(two)); /* loaded once: compilers would for every vector of lanes */
+            for (const job *j = jobs; j < jobs + all; j++) {
+                const uint8_t *table = j->tables + (t * w->planes + plane * TARGETS) * j->depth * TABLES;
+                for (int32_t k = 0; k < j->depth; k++) {
+                    __m512i even[VECTORS], odd[VECTORS];
                     for (int v = 0; v < count; v++) {
-                        __m512i found = _mm512_permutexvar_epi8(even[v], one);
-                        found = _mm512_add_epi8(found, _mm512_permutexvar_epi8(odd[v], two));
-                        sum[i][v] = add_fours(sum[i][v], ones, found);
+                        even[v] = _mm512_loadu_si512(j->index[v] + TABLES * k);
+                        odd[v] = _mm512_loadu_si512(j->index[v] + TABLES * k + TABLES / 2);
+                    }
+                    for (int i = 0; i < TARGETS; i++, table += TABLES) {
+                        __m512i one = _mm512_loadu_si512(table), two = _mm512_loadu_si512(table + TABLES / 2);
+                        __asm__("" : "+v"(one), "+v"(two)); /* loaded once: compilers would for every vector of lanes */
+                        for (int v = 0; v < count; v++) {
+                            __m512i found = _mm512_permutexvar_epi8(even[v], one);
+                            found = _mm512_add_epi8(found, _mm512_permutexvar_epi8(odd[v], two));
+                            sum[i][v] = add_fours(sum[i][v], ones, found);
+                        }
                     }
                 }
             }
@@ -141,7 +157,7 @@ INLINE void look_up(
             for (int v = 0; v < count; v++) {
                 int32_t *to = sums[v][t + i];
                 __m512i scaled = _mm512_sra_epi32(_mm512_mullo_epi32(sum[i][v], factor), shift);
-                _mm512_storeu_si512(to, _mm512_add_epi32(_mm512_loadu_si512(to), scaled));
+                _mm512_storeu_si512(to, are_new ? scaled : _mm512_add_epi32(_mm512_loadu_si512(to), scaled));
             }
     }
 }
@@ -186,32 +202,53 @@ static void pass_diagonal(
     }
 }
 
+/* Sums of a block of neurons that are being collected: nothing is in them yet, and jobs that are not done. */
+typedef struct {
+    numbers_of *sums;
+    int count, are_new, jobs;
+    job job[MOST_JOBS];
+} sums_of;
+
+/* Do the jobs. */
+static void settle(sums_of *s)
+{
+    if (s->jobs && s->count == VECTORS)
+        look_up(s->job, s->jobs, VECTORS, s->are_new, s->sums);
+    else if (s->jobs)
+        look_up(s->job, s->jobs, 1, s->are_new, s->sums);
+    else if (s->are_new)
+        memset(s->sums, 0, sizeof(numbers_of) * (size_t)s->count);
+    s->are_new = s->jobs = 0;
+}
+
 /* Add what a wire delivers to a block of neurons of what its source sent in a slot. */
-static void deliver(const block *b, const wire *w, int32_t first, int64_t slot, numbers_of *sums)
+static void deliver(const block *b, const wire *w, int32_t first, int64_t slot, sums_of *s)
 {
     const network *net = b->net;
     const population *source = net->population + w->source;
-    const uint8_t *index[VECTORS];
     const int32_t *messages[VECTORS];
+    job made = {.wire = w, .depth = (source->size + SOURCES - 1) / SOURCES};
     int numbers = 0;
+    made.tables = w->diagonal ? NULL : w->tables + (int64_t)first * w->planes * made.depth * TABLES;
     for (int v = 0; v < b->count; v++) {
         const vector *lanes = b->vector + v;
         int graded = lanes->graded[slot * net->populations + w->source] && !w->binary;
-        index[v] = lanes->index + slot * net->indices + source->index;
+        made.index[v] = lanes->index + slot * net->indices + source->index;
         messages[v] = graded ? lanes->messages + (slot * net->inputs + source->input) * VECTOR : NULL;
         numbers += graded;
     }
-    if (!w->diagonal && !numbers && b->count == VECTORS) {
-        look_up(w, first, source->size, VECTORS, index, sums);
-        return;
-    }
-    for (int v = 0; v < b->count; v++)
-        if (w->diagonal)
-            pass_diagonal(w, first, source->size, index[v], messages[v], sums[v]);
-        else if (messages[v])
-            multiply(w, first, source->size, messages[v], sums[v]);
-        else
-            look_up(w, first, source->size, 1, index + v, sums + v);
+    if (w->diagonal || numbers || s->jobs == MOST_JOBS || (s->jobs && !alike(s->job->wire, w)))
+        settle(s);
+    if (!w->diagonal && !numbers)
+        s->job[s->jobs++] = made;
+    else
+        for (int v = 0; v < b->count; v++)
+            if (w->diagonal)
+                pass_diagonal(w, first, source->size, made.index[v], messages[v], s->sums[v]);
+            else if (messages[v])
+                multiply(w, first, source->size, messages[v], s->sums[v]);
+            else
+                look_up(&(job){w, {made.index[v]}, made.tables, made.depth}, 1, 1, 0, s->sums + v);
 }
 
 /* Sum up what arrives at a block of neurons in a step of the call, or would after its last. */
@@ -219,7 +256,7 @@ static void collect(const block *b, int64_t index, int32_t first, int64_t step, 
 {
     const network *net = b->net;
     int64_t row = (int64_t)net->stored * net->ports, flags = (int64_t)net->stored * net->populations;
-    memset(sums, 0, sizeof(numbers_of) * (size_t)b->count);
+    sums_of s = {.sums = sums, .count = b->count, .are_new = step >= net->stored};
     for (int v = 0; v < b->count && step < net->stored; v++) {
         const uint8_t *arrived = b->arrived + VECTOR * v * flags + step * net->populations + index;
         int32_t *stored = b->stored + VECTOR * v * row + step * net->ports + net->population[index].port + first;
@@ -231,8 +268,9 @@ static void collect(const block *b, int64_t index, int32_t first, int64_t step, 
     for (const wire *w = net->wire; w < net->wire + net->wires; w++) {
         int64_t sent = step - 1 - w->delay;
         if (w->target == index && sent >= 0 && sent < b->steps)
-            deliver(b, w, first, sent % net->slots, sums);
+            deliver(b, w, first, sent % net->slots, &s);
     }
+    settle(&s);
 }
 
 /* Update a block of an input's neurons; return whether any message is other than 0 and 1. */
