@@ -32,9 +32,9 @@ from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
 BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
 # Bytes of a line of the cache.
 LINE = 64
-# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
-# where weights do not, and are read anew for each group.
-LANES, MANY_LANES = 16, 16
+# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or that
+# many steps share; many where weights are read anew in each step.
+LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16
@@ -187,7 +187,7 @@ class Layout:
             ends=self._ends.ctypes.data,
             period=network.steps,
             matrices=any(wire.tiles for wire in flat),
-            lanes=self._lanes(flat),
+            lanes=_lanes(flat, chunk),
             scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
             widest=widest,
             wires=len(flat),
@@ -200,11 +200,6 @@ class Layout:
         self.reference = ctypes.byref(self.native)
         shared = 3 * widest + MOST_LANES * (widest + 64) // 2
         self.scratch = self.native.lanes * self.native.scratch + shared + VECTORS * self.native.spikes
-
-    def _lanes(self, wires: list[_Wire]) -> int:
-        if any(wire.tiles for wire in wires):
-            return LANES_AT_ONCE
-        return LANES if sum(wire.kept["weights"].nbytes for wire in wires) <= CACHED_WEIGHT_BYTES else MANY_LANES
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""
@@ -242,13 +237,13 @@ class Layout:
             return _Wire(**common, targets=target.size, diagonal=True, offset=offset, weights=weights)
         form, weights, factor = _compress(part.weights)
         tiles = self._matrices and form != WORDS and min(weights.shape) >= TILE_TARGETS
+        rows = self._fours and form != WORDS
         return _Wire(
             **common,
             targets=size,
             factor=factor << max(part.weight_exp, 0),
             form=form,
-            weights=_pairs(weights, size),
-            **(_rows(weights, size) if self._fours and form != WORDS else {}),
+            **(_rows(weights, size) if rows else {"weights": _pairs(weights, size)}),
             **({"tiles": _tiles(weights, size)} if tiles else {}),
             **(_tables(weights.astype(np.int32), size) if self._tables else {}),
         )
@@ -258,6 +253,14 @@ def _chunk(network: Network, groups: list[list[str]]) -> int:
     """Return the steps that a group goes through at a time: many, unless most of what is under way is within one."""
     numbers = [sum(p.size * p.ports for p in network.populations if p.name in group) for group in map(set, groups)]
     return CHUNK if 2 * max(numbers) <= sum(numbers) else 1
+
+
+def _lanes(wires: list[_Wire], chunk: int) -> int:
+    """Return the lanes that go through a step together."""
+    if any(wire.tiles for wire in wires):
+        return LANES_AT_ONCE
+    weight_bytes = sum(array.nbytes for wire in wires for name, array in wire.kept.items() if name in ("weights", "rows"))
+    return LANES if chunk > 1 or weight_bytes <= CACHED_WEIGHT_BYTES else MANY_LANES
 
 
 def find_groups(network: Network) -> list[list[str]]:

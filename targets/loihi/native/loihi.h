@@ -52,8 +52,8 @@ typedef struct {
     int32_t offset;
     int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
     int32_t form;
-    const void *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) words */
-    const uint8_t *rows;  /* the same, `excess` more each, as rows of sources to targets, see fours.c; or null */
+    const void *weights;  /* (pairs of sources, targets, 2), or null; of a diagonal (targets) words */
+    const uint8_t *rows;  /* or (sources, targets), `excess` more each, see fours.c */
     const uint8_t *tiles; /* the same as tiles, see matrix.c; or null */
     const uint8_t *tables; /* the same as sums of every four, see spikes.c; or null */
     int32_t excess;

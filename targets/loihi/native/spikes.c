@@ -162,12 +162,14 @@ INLINE void look_up(const job *jobs, int all, int count, int are_new, numbers_of
     }
 }
 
+/* See fours.c; weights of 16 bits are in pairs. */
 static int32_t weight_at(const wire *w, int32_t source, int32_t target)
 {
-    int64_t at = 2 * ((int64_t)(source / 2) * w->targets + target) + source % 2;
-    return w->form == WORDS          ? ((const int16_t *)w->weights)[at]
-           : w->form == SIGNED_BYTES ? ((const int8_t *)w->weights)[at]
-                                     : ((const uint8_t *)w->weights)[at];
+    int64_t stride = (w->targets + 63) / 64 * 64;
+    int32_t column = target / 64 * 64 + target % 16 / 4 * 16 + target % 64 / 16 * 4 + target % 4;
+    if (w->rows)
+        return w->rows[source * stride + column] - w->excess;
+    return ((const int16_t *)w->weights)[2 * ((int64_t)(source / 2) * w->targets + target) + source % 2];
 }
 
 /* The same of messages that are numbers, in a vector of lanes. */
