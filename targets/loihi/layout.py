@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmbrl.targets.loihi.graded import Graded
-from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import (
     ARRIVING,
     LIF,
@@ -27,25 +26,28 @@ from nmbrl.targets.loihi.network import (
     TernaryLIF,
 )
 from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
+from nmbrl.targets.loihi.weights import (
+    TABLE_SOURCES,
+    TILE_TARGETS,
+    WORDS,
+    compress,
+    find_diagonal,
+    lay_pairs,
+    lay_rows,
+    lay_tables,
+    lay_tiles,
+)
 
 # As in native/loihi.h.
 BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
 # Bytes of a line of the cache.
 LINE = 64
-# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or that
-# many steps share; many where weights are read anew in each step.
+# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or
+# that many steps share; many where weights are read anew in each step.
 LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16
-# A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
-TILE_SOURCES, TILE_TARGETS = 64, 16
-# Targets of a vector of bytes, in native/fours.c.
-ROW_TARGETS = 64
-# Sources and targets of a step of `look_up`, in native/spikes.c, and of the sources those whose sums are in a table.
-TABLE_SOURCES, TABLE_TARGETS, FOUR = 32, 4, 4
-# `enum form`
-WORDS, SIGNED_BYTES, BYTES = range(3)
 # `enum kind`; a subclass that has a number of its own before its base.
 NATIVE = {
     **{Input: 0, SigmaDelta: 1, Table: 2, Product: 3, LIF: 4},
@@ -54,7 +56,7 @@ NATIVE = {
 
 
 def align(array: np.ndarray) -> np.ndarray:
-    """Return a copy, contiguous, that starts where a line of the cache does: vectors of 64 bytes then touch only one."""
+    """Return a copy that starts where a line of the cache does: vectors of 64 bytes then touch only one."""
     memory = np.empty(array.nbytes + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -222,7 +224,7 @@ class Layout:
 
     def _wire(self, part: Synapses, index: int) -> _Wire:
         target = self.network.populations[index]
-        offset, size = _diagonal(part.weights), _padded(target.size)
+        offset, size = find_diagonal(part.weights), _padded(target.size)
         common = {
             "port": self._places[index][1] + part.port * size,
             "source": self._index[part.source],
@@ -235,7 +237,7 @@ class Layout:
             # Shifting a sum left is shifting its terms; the largest, -256 << 7, just fits 16 bits.
             weights = (part.weights << max(part.weight_exp, 0)).sum(axis=1).astype(np.int16)
             return _Wire(**common, targets=target.size, diagonal=True, offset=offset, weights=weights)
-        form, weights, factor = _compress(part.weights)
+        form, weights, factor = compress(part.weights)
         tiles = self._matrices and form != WORDS and min(weights.shape) >= TILE_TARGETS
         rows = self._fours and form != WORDS
         return _Wire(
@@ -243,9 +245,9 @@ class Layout:
             targets=size,
             factor=factor << max(part.weight_exp, 0),
             form=form,
-            **(_rows(weights, size) if rows else {"weights": _pairs(weights, size)}),
-            **({"tiles": _tiles(weights, size)} if tiles else {}),
-            **(_tables(weights.astype(np.int32), size) if self._tables else {}),
+            **(lay_rows(weights, size) if rows else {"weights": lay_pairs(weights, size)}),
+            **({"tiles": lay_tiles(weights, size)} if tiles else {}),
+            **(lay_tables(weights.astype(np.int32), size) if self._tables else {}),
         )
 
 
@@ -259,8 +261,9 @@ def _lanes(wires: list[_Wire], chunk: int) -> int:
     """Return the lanes that go through a step together."""
     if any(wire.tiles for wire in wires):
         return LANES_AT_ONCE
-    weight_bytes = sum(array.nbytes for wire in wires for name, array in wire.kept.items() if name in ("weights", "rows"))
-    return LANES if chunk > 1 or weight_bytes <= CACHED_WEIGHT_BYTES else MANY_LANES
+    kept = [wire.kept.get("rows", wire.kept.get("weights")) for wire in wires]
+    fit = sum(weights.nbytes for weights in kept if weights is not None) <= CACHED_WEIGHT_BYTES
+    return LANES if chunk > 1 or fit else MANY_LANES
 
 
 def find_groups(network: Network) -> list[list[str]]:
@@ -345,78 +348,3 @@ def _odd_blocks(numbers: int) -> int:
 
 def _starts(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.cumsum([0, *sizes])
-
-
-def _diagonal(weights: Integers) -> int | None:
-    """Return source minus target where that is the same for all weights that are not 0; None if it is not."""
-    targets, sources = np.nonzero(weights)
-    offsets = np.unique(sources - targets)
-    return int(offsets[0]) if len(offsets) == 1 else None
-
-
-def _compress(weights: Integers) -> tuple[int, np.ndarray, int]:
-    """Return the form in which weights take the fewest bytes, the weights in it, and by what to multiply them."""
-    bits = int(np.bitwise_or.reduce(np.abs(weights), axis=None))
-    shift = (bits & -bits).bit_length() - 1 if bits else 0
-    shifted = weights >> shift
-    low, high = int(shifted.min()), int(shifted.max())
-    if low >= -128 and high <= 127:
-        return SIGNED_BYTES, shifted.astype(np.int8), 1 << shift
-    if low >= 0 or high <= 0:
-        return BYTES, np.abs(shifted).astype(np.uint8), (1 if low >= 0 else -1) << shift
-    return WORDS, shifted.astype(np.int16), 1 << shift
-
-
-def _pairs(weights: np.ndarray, size: int) -> np.ndarray:
-    """Lay weights (targets, sources) out as (pairs of sources, `size` targets, 2), filled up with 0."""
-    targets, sources = weights.shape
-    filled = np.zeros((size, sources + sources % 2), weights.dtype)
-    filled[:targets, :sources] = weights
-    return np.ascontiguousarray(filled.reshape(size, -1, 2).transpose(1, 0, 2))
-
-
-def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
-    """Lay weights (targets, sources) out as (tiles of targets, tiles of sources, fours of sources, targets, 4)."""
-    targets, sources = weights.shape
-    depth = -(-sources // TILE_SOURCES)
-    filled = np.zeros((size, depth * TILE_SOURCES), weights.dtype)
-    filled[:targets, :sources] = weights
-    fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
-    return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))
-
-
-def _rows(weights: np.ndarray, size: int) -> dict[str, object]:
-    """Lay weights (targets, sources) out as rows (sources, targets) of bytes without sign, as native/fours.c takes them.
-
-    Of every 64 targets, the first four of each 16 come first: interleaving four rows brings them into their order.
-    """
-    targets, sources = weights.shape
-    excess = 128 if weights.dtype == np.int8 else 0
-    filled = np.full((sources, -(-size // ROW_TARGETS) * ROW_TARGETS), excess, np.int16)
-    filled[:, :targets] += weights.T
-    fours = filled.astype(np.uint8).reshape(sources, -1, 4, 4, 4).transpose(0, 1, 3, 2, 4)
-    return {"rows": fours.reshape(filled.shape), "excess": excess}
-
-
-def _tables(weights: np.ndarray, size: int) -> dict[str, object]:
-    """Lay sums of every four weights (targets, sources) out as native/spikes.c looks them up.
-
-    The sums (fours of targets, planes, steps of 32 sources, targets, 8 fours of sources, 16) are of the four, with or
-    without each. Where two tables' sums do not fit a byte together, weights are 16 times those of a high plane and a low
-    one, whose sums do.
-    """
-    targets, sources = weights.shape
-    filled = np.zeros((size, -(-sources // TABLE_SOURCES) * TABLE_SOURCES), np.int32)
-    filled[:targets, :sources] = weights
-    sums = [_sums_of_fours(filled)]
-    together = sums[0].reshape(size, -1, 2, TABLE_SOURCES // 2 // FOUR, 1 << FOUR)
-    if (together.max(axis=4).sum(axis=2).max() > 127) or (together.min(axis=4).sum(axis=2).min() < -128):
-        sums = [_sums_of_fours(filled >> FOUR), _sums_of_fours(filled & 15)]
-    tables = np.stack(sums).reshape(len(sums), size // TABLE_TARGETS, TABLE_TARGETS, -1, 2 * TABLE_SOURCES * 2)
-    return {"tables": np.ascontiguousarray(tables.transpose(1, 0, 3, 2, 4)).astype(np.int8), "planes": len(sums)}
-
-
-def _sums_of_fours(weights: np.ndarray) -> np.ndarray:
-    """Return the sums (targets, fours, 16) of those of every four weights whose bit is set."""
-    bits = np.arange(1 << FOUR)[:, None] >> np.arange(FOUR) & 1
-    return weights.reshape(len(weights), -1, FOUR) @ bits.T

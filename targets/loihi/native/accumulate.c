@@ -17,7 +17,7 @@ static inline const uint8_t *row_of(const wire *w, int32_t k, int32_t first)
 #if defined(__AVX512BW__)
 typedef __m512i vector;
 #define WIDTH 16
-#define VECTORS 4
+#define GROUP_VECTORS 4
 #define MOST_VECTORS 16
 #define load(p) _mm512_loadu_si512((const void *)(p))
 #define store(p, x) _mm512_storeu_si512((void *)(p), x)
@@ -40,7 +40,7 @@ static inline __attribute__((always_inline)) vector dot(vector sum, vector a, ve
 #else
 typedef __m256i vector;
 #define WIDTH 8
-#define VECTORS 2
+#define GROUP_VECTORS 2
 #define MOST_VECTORS 8
 #define load(p) _mm256_loadu_si256((const __m256i *)(p))
 #define store(p, x) _mm256_storeu_si256((__m256i *)(p), x)
@@ -135,8 +135,8 @@ INLINE void group_tile(
 INLINE void all_group_tiles(const wire *w, int form, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
     int32_t t = 0;
-    for (; t + VECTORS * WIDTH <= w->targets; t += VECTORS * WIDTH)
-        group_tile(w, form, VECTORS, t, pairs, count, to);
+    for (; t + GROUP_VECTORS * WIDTH <= w->targets; t += GROUP_VECTORS * WIDTH)
+        group_tile(w, form, GROUP_VECTORS, t, pairs, count, to);
     for (; t + WIDTH <= w->targets; t += WIDTH)
         group_tile(w, form, 1, t, pairs, count, to);
 }

@@ -11,6 +11,7 @@
 #include <immintrin.h>
 
 #include "leaky.h"
+#include "transpose.h"
 
 #define INLINE static inline __attribute__((always_inline))
 /* Sources of a look-up in two tables, whose bytes have room for the sums of both. */
@@ -40,60 +41,6 @@ typedef struct {
 /* Numbers of a block of neurons; and the lanes in which each sends. */
 typedef int32_t numbers_of[BLOCK][VECTOR];
 typedef uint16_t lanes_of[BLOCK][VECTORS];
-
-/* Between rows of numbers of 16 lanes, `stride` apart, and (size, 16). */
-INLINE void transpose(__m512i *x)
-{
-    __m512i y[16];
-    for (int i = 0; i < 16; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int k = 0; k < 2; k++) {
-            x[i + 2 * k] = _mm512_unpacklo_epi64(y[i + k], y[i + 2 + k]);
-            x[i + 2 * k + 1] = _mm512_unpackhi_epi64(y[i + k], y[i + 2 + k]);
-        }
-    for (int i = 0; i < 4; i++) {
-        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
-        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
-        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 8; i++) {
-        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
-        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xdd);
-    }
-}
-
-static __mmask16 first_of(int32_t left)
-{
-    return left >= VECTOR ? 0xffff : (__mmask16)((1 << left) - 1);
-}
-
-static void gather(const int32_t *rows, int64_t stride, int32_t size, int32_t *to)
-{
-    for (int32_t n = 0; n < size; n += VECTOR) {
-        __m512i x[VECTOR];
-        for (int lane = 0; lane < VECTOR; lane++)
-            x[lane] = _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n);
-        transpose(x);
-        for (int i = 0; i < VECTOR && n + i < size; i++)
-            _mm512_storeu_si512(to + (n + i) * VECTOR, x[i]);
-    }
-}
-
-static void scatter(const int32_t *from, int32_t size, int64_t stride, int32_t *rows)
-{
-    for (int32_t n = 0; n < size; n += VECTOR) {
-        __m512i x[VECTOR];
-        for (int i = 0; i < VECTOR; i++)
-            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * VECTOR) : _mm512_setzero_si512();
-        transpose(x);
-        for (int lane = 0; lane < VECTOR; lane++)
-            _mm512_mask_storeu_epi32(rows + lane * stride + n, first_of(size - n), x[lane]);
-    }
-}
 
 /* As an instruction, as compilers make copies of sums around the intrinsic. */
 INLINE __m512i add_fours(__m512i sum, __m512i ones, __m512i bytes)
