@@ -240,23 +240,32 @@ static int update_input(const population *p, int32_t first, int32_t *numbers, in
     return _mm512_test_epi32_mask(bits, _mm512_set1_epi32(-2)) != 0;
 }
 
+INLINE void step_block(
+    const int32_t *const *parameter, int32_t first, int32_t *u, int32_t *v, const int32_t *given, numbers_of sums,
+    uint16_t *sends)
+{
+    __mmask16 below;
+    for (int n = 0; n < BLOCK; n++) {
+        int at = n * VECTOR;
+        sends[n * VECTORS] = step_leaky(
+            parameter, first + n, 1, u + at, v + at, given ? given + at : NULL, _mm512_loadu_si512(sums[n]), 0, &below);
+    }
+}
+
 static void update_leaky(
     const population *p, int32_t first, int32_t *numbers, numbers_of sums, int64_t time, uint16_t *sends)
 {
     int32_t size = padded(p->size) * VECTOR, *u = numbers + first * VECTOR, *v = u + size;
-    const int32_t *given = p->takes ? v + size : NULL, *parameter[9];
-    __mmask16 below;
+    const int32_t *parameter[9];
     memcpy(parameter, p->parameter, sizeof parameter);
     if (p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0) {
         memset(u, 0, sizeof(numbers_of));
         memset(v, 0, sizeof(numbers_of));
     }
-    for (int n = 0; n < BLOCK && given; n++)
-        sends[n * VECTORS] = step_leaky(
-            parameter, first + n, 1, u + n * VECTOR, v + n * VECTOR, given + n * VECTOR, _mm512_loadu_si512(sums[n]), 0, &below);
-    for (int n = 0; n < BLOCK && !given; n++)
-        sends[n * VECTORS] = step_leaky(
-            parameter, first + n, 1, u + n * VECTOR, v + n * VECTOR, NULL, _mm512_loadu_si512(sums[n]), 0, &below);
+    if (p->takes)
+        step_block(parameter, first, u, v, v + size, sums, sends);
+    else
+        step_block(parameter, first, u, v, NULL, sums, sends);
 }
 
 /* Which of the sums of every four sources to take. */
