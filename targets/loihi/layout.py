@@ -46,6 +46,8 @@ LINE = 64
 # that many steps share; many where weights are read anew in each step.
 LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
+# Tables take four or eight bytes a weight: beyond so many there are none.
+MOST_TABLE_WEIGHTS = 1 << 24
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16
 # `enum kind`; a subclass that has a number of its own before its base.
@@ -137,8 +139,9 @@ class Layout:
 
     def __init__(self, network: Network, matrices: bool, tables: bool, fours: bool) -> None:
         populations = network.populations
-        self._fours = fours
-        self._matrices, self._tables = matrices, tables and not network.rests and all(map(_sends_spikes, populations))
+        self._matrices, self._fours = matrices, fours
+        few = sum(part.weights.size for part in network.synapses) <= MOST_TABLE_WEIGHTS
+        self._tables = tables and few and not network.rests and all(map(_sends_spikes, populations))
         self.network = network
         self._index = {population.name: i for i, population in enumerate(populations)}
         sizes = np.array([_padded(population.size) for population in populations])
@@ -247,7 +250,7 @@ class Layout:
             form=form,
             **(lay_rows(weights, size) if rows else {"weights": lay_pairs(weights, size)}),
             **({"tiles": lay_tiles(weights, size)} if tiles else {}),
-            **(lay_tables(weights.astype(np.int32), size) if self._tables else {}),
+            **(lay_tables(weights.astype(np.int16), size) if self._tables else {}),
         )
 
 

@@ -73,7 +73,7 @@ def lay_tables(weights: np.ndarray, size: int) -> dict[str, object]:
     those of a low one, whose sums do.
     """
     targets, sources = weights.shape
-    filled = np.zeros((size, -(-sources // TABLE_SOURCES) * TABLE_SOURCES), np.int32)
+    filled = np.zeros((size, -(-sources // TABLE_SOURCES) * TABLE_SOURCES), np.int16)
     filled[:targets, :sources] = weights
     sums = [_sums_of_fours(filled)]
     together = sums[0].reshape(size, -1, 2, TABLE_SOURCES // 2 // FOUR, 1 << FOUR)
@@ -85,5 +85,5 @@ def lay_tables(weights: np.ndarray, size: int) -> dict[str, object]:
 
 def _sums_of_fours(weights: np.ndarray) -> np.ndarray:
     """Return the sums (targets, fours, 16) of those of every four weights whose bit is set."""
-    bits = np.arange(1 << FOUR)[:, None] >> np.arange(FOUR) & 1
+    bits = (np.arange(1 << FOUR)[:, None] >> np.arange(FOUR) & 1).astype(np.int16)
     return weights.reshape(len(weights), -1, FOUR) @ bits.T
