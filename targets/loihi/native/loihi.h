@@ -155,7 +155,7 @@ void multiply_lanes(
     const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes);
 
-/* Run a spiking network in one or VECTORS times VECTOR lanes, the first of which have these numbers; see nmbrl_loihi_run. Whether
+/* Run a spiking network in one, two or VECTORS times VECTOR lanes, the first of which have these numbers; see nmbrl_loihi_run. Whether
    that can be done, and `spikes` numbers of scratch memory for each VECTOR lanes. */
 int nmbrl_loihi_has_tables(void);
 void run_spikes(

@@ -345,7 +345,8 @@ void nmbrl_loihi_run(
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
     while (net->spikes && !record && !found && lanes - first >= VECTOR) {
         hosts given_here = {host, host_count, given_steps, all_lanes, first};
-        int count = lanes - first < VECTORS * VECTOR ? 1 : VECTORS;
+        int64_t vectors = (lanes - first) / VECTOR;
+        int count = vectors >= VECTORS ? VECTORS : vectors >= 2 ? 2 : 1;
         run_spikes(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
             (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, count, steps, &given_here, counts);

@@ -163,6 +163,8 @@ static void settle(sums_of *s)
 {
     if (s->jobs && s->count == VECTORS)
         look_up(s->job, s->jobs, VECTORS, s->are_new, s->sums);
+    else if (s->jobs && s->count == 2)
+        look_up(s->job, s->jobs, 2, s->are_new, s->sums);
     else if (s->jobs)
         look_up(s->job, s->jobs, 1, s->are_new, s->sums);
     else if (s->are_new)
