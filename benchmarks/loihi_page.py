@@ -30,7 +30,7 @@ def write_page() -> None:
     """Write docs/loihi-figures.md from the results that there are."""
     lines = ["# Loihi: what was measured", "", "Made by the commands named below; the figures are in"]
     lines[-1] += " `benchmarks/results/loihi-*.json`."
-    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision}
+    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision, "nir": _nir}
     for part, section in sections.items():
         if result_file(part).exists():
             lines += ["", *section(json.loads(result_file(part).read_text()))]
@@ -127,6 +127,45 @@ def _decision(results: dict[str, Any]) -> list[str]:
     search = ", ".join(f"{value} {name}" for name, value in results["search"].items())
     lines += [f"CEM ({search}), belief update included, one lane.", ""]
     return [*lines, *_table(["world model", "to imagine a decision", "median", "longest"], rows)][:-1]
+
+
+def _nir(results: dict[str, Any]) -> list[str]:
+    chip, others = results["chip"], results["others"]
+
+    def result(entry: dict[str, Any]) -> str:
+        low, high = entry["interval"]
+        return f"{entry['return']:.1f} [{low:.1f}, {high:.1f}]"
+
+    lines = [
+        "## NIR",
+        "",
+        "`python benchmarks/loihi_nir.py BUNDLE`, of [a spiking student](loihi-nir.md) of the example",
+        "",
+    ]
+    lines += [
+        f"{results['env']}, {results['episodes']} episodes, seed 0, {results['decisions']:,} decisions, bare policy. "
+        "Equal: spikes of the same neuron in the same step, of all that either has, from the first decision on; other "
+        "simulators get what the host gave the chip, and keep their own state.",
+        "",
+    ]
+    head = ["", "return", "population", "spikes", "the chip's", "equal, first decision", "first 5", "first 20", "all"]
+    rows = [["the chip's integers", result(chip), "", "", "", "", "", "", ""]]
+    for simulator, entry in others.items():
+        for population, row in entry["spikes"].items():
+            shares = [f"{row[window]:.1%}" for window in ("1", "5", "20", "all")]
+            rows.append([simulator, result(entry), population, f"{row['other']:,}", f"{row['chip']:,}", *shares])
+    lines += _table(head, rows)
+    imports = results["imports"]
+    lines += [
+        f"Imported: {imports['graphs']} random graphs of two populations of 30 CubaLIF, {imports['steps']} steps, "
+        "beside the same graphs in floating point.",
+        "",
+    ]
+    rows = []
+    for row in imports["rows"]:
+        share = row["equal"] / (row["expected"] + row["found"] - row["equal"])
+        rows.append([str(row["bits"]), f"{row['found']:,}", f"{row['expected']:,}", f"{share:.1%}"])
+    return [*lines, *_table(["weight bits", "spikes", "in floating point", "equal"], rows)][:-1]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nmbrl.convert.nir_command import import_command, nir_command
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.planners import PLANNERS
 from nmbrl.targets.errors import NmbrlError
@@ -21,7 +22,11 @@ JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at a Loihi bundle: its placement, what a decision costs, what thresholds and time do to it."""
+    """Look at a Loihi bundle: its placement, what a decision costs, what thresholds and time do to it. And NIR."""
+
+
+main.add_command(nir_command)
+main.add_command(import_command)
 
 
 @main.command("place")

@@ -125,7 +125,8 @@ class Tally:
         """NeuroBench's quantities, of a decision where they count work.
 
         What graded messages do at synapses are multiply-accumulates, what spikes do are accumulates. An activation is a
-        message of a neuron in a call, as each can send once in it, or in a step where neurons run on.
+        message of a neuron in a call, as each can send once in it, or in a step where neurons run on. Each function's
+        network has parameters of its own; weights of 0 are parameters as well.
         """
         binary = all(part.binary for network in self.executor.networks.values() for part in network.synapses)
         operations = self.counts["synaptic_operations"]
@@ -136,14 +137,16 @@ class Tally:
         connected = sum(int(np.count_nonzero(matrix)) for matrix in weights)
         return {
             "Footprint": placed // 8,
-            "ParameterCount": connected + sum(map(_constants, networks.values())),
+            "ParameterCount": elements + sum(map(_constants, networks.values())),
             "ConnectionSparsity": 1 - connected / elements,
             "ActivationSparsity": 1 - self.counts["messages"] / self.counts["possible_messages"],
             "SynapticOperations": {
                 "Effective_MACs": 0.0 if binary else operations,
                 "Effective_ACs": operations if binary else 0.0,
                 "Dense": sum(
-                    self.counts[function] * sum(part.weights.size for part in networks[function].synapses)
+                    self.counts[function]
+                    * networks[function].turns
+                    * sum(p.weights.size for p in networks[function].synapses)
                     for function in self.messages
                 ),
             },
@@ -152,12 +155,12 @@ class Tally:
 
 
 def _constants(network: Network) -> int:
-    """Number of biases and entries of tables."""
+    """Number of biases and entries of tables, which a network in PyTorch would have as parameters."""
     return sum(
         getattr(population, name).size
         for population in network.populations
         for name in population.arrays
-        if name != "threshold"
+        if name == "values" or (name.startswith("bias") and name != "bias_exp")
     )
 
 
