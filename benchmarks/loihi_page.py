@@ -7,6 +7,8 @@ from typing import Any
 from nmbrl.targets.files import write_text
 
 ROOT = Path(__file__).parents[1]
+# Ways to multiply, with what a core can do by them in `peaks` of the simulator's results.
+PEAKS = {"words": "16 bits in vectors", "bytes": "bytes in vectors", "matrices": "bytes in matrices"}
 PAGE = ROOT / "docs" / "loihi-figures.md"
 
 
@@ -67,18 +69,20 @@ def _simulator(results: dict[str, Any]) -> list[str]:
         "Alone: many steps a call, median of calls. A lane: of 256, on one core and shared by two. Lava: the shortest "
         "of some runs of 20 steps; both ended in the same integers. In brackets, times faster than Lava. Of the peak: "
         "synaptic operations of a lane on one core, over what the core can do in vectors of 16 bits and, where it has "
-        "them, in matrices of bytes.",
+        "them, in vectors and in matrices of bytes; looked-up sums can be faster than multiplications.",
         "",
     ]
     head = ["neurons", "send", "Lava", "NumPy", "alone", "a lane, one core", "a lane, two cores", "of the peak"]
     for kind, result in results.items():
         lines += [f"### {'Sigma-delta' if kind == 'graded' else 'Leaky integrate-and-fire'}", ""]
         lines += _table(head, [_case(case, result) for case in result["cases"]])
-        peaks, differences = result["peaks"], sum(case["differences"] for case in result["cases"])
-        matrices = f", {peaks['matrices'] / 1e9:,.0f} of bytes in matrices" if peaks["matrices"] else ""
+        peaks, machine = result["peaks"], result["machine"]
+        differences = sum(case["differences"] for case in result["cases"])
+        rates = ", ".join(f"{peaks[name] / 1e9:,.0f} of {text}" for name, text in PEAKS.items() if peaks[name])
         lines += [
-            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: "
-            f"{peaks['vectors'] / 1e9:,.0f} of 16 bits in vectors{matrices}.",
+            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: {rates}.",
+            f"Processor: {' '.join(str(machine[key]) for key in ('vendor_id', 'cpu family', 'model'))}, "
+            f"with {', '.join(machine['sets'])}.",
             "",
         ]
     return lines[:-1]

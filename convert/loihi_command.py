@@ -105,7 +105,9 @@ def drift_command(bundle: Path, decisions: int, seed: int, json_file: Path | Non
 @main.command("trade-off")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--budgets", default="0,0.04,0.08,0.12,0.16,0.24", show_default=True, help="Errors that are allowed.")
-@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="From native starts.")
+@click.option(
+    "--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="Of native and of varied starts."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
 @PICTURE
 @JSON

@@ -4,7 +4,7 @@ NeuroBench's quantities bear its names (Yik et al. 2025, Nature Communications 1
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +77,8 @@ class Tally:
 
     def populations(self) -> list[dict[str, Any]]:
         """Counts a decision of each population, and the share of its possible messages that it did not send."""
-        rows = []
-        for function in self.messages:
-            network = self.executor.networks[function]
-            for population in network.populations:
-                row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
-                row |= {name: self.counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
-                row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * self.counts[function])
-                rows.append(row)
-        return rows
+        networks = {function: self.executor.networks[function] for function in self.messages}
+        return count_populations(networks, self.counts)
 
     def cores(self) -> list[dict[str, Any]]:
         """Counts a decision of each core."""
@@ -152,6 +145,23 @@ class Tally:
             },
             "MembraneUpdates": self.counts["neuron_updates"],
         }
+
+
+def count_populations(networks: dict[str, Network], counts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return counts of each population, and the share of its possible messages that it did not send.
+
+    Args:
+        networks: of each function that was called.
+        counts: of a decision, or of any number of them; names as in `LoihiExecutor`.
+    """
+    rows = []
+    for function, network in networks.items():
+        for population in network.populations:
+            row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
+            row |= {name: counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
+            row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * counts[function])
+            rows.append(row)
+    return rows
 
 
 def _constants(network: Network) -> int:
