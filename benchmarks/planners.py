@@ -133,7 +133,8 @@ def markdown(result: dict[str, Any]) -> str:
         "policy's own plan, noisy variants of it and their last plan shifted by a decision, search around the better "
         "of the noiseless two, and take the result only if it promises more than the policy's plan by half the spread "
         "of the policy's plans. The model that they imagine with corrects itself to the plant within the episode "
-        "(`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was trained.",
+        "(`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was trained. "
+        "[Why they gain](planner-trials.md), and what was tried.",
         "",
         "The last column of native starts is the best return known there: of a search that knows the plant's equations "
         "(`benchmarks/cartpole_ceiling.py`) or of any episode on that plant, whichever is more. It is a lower "
