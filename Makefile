@@ -63,7 +63,7 @@ test: lint types
 	$(BIN)/pytest
 
 # Trainings that are finished are kept: remove benchmarks/results to measure anew.
-bench: $(STAMP)
+bench: $(STAMP) $(MADE)/lif/bundle.json
 	$(BIN)/python benchmarks/learning_curves.py
 	$(BIN)/python benchmarks/planners.py
 	$(BIN)/python benchmarks/c_runtime.py examples/cartpole-swingup
@@ -72,6 +72,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/loihi_simulator.py
 	$(BIN)/python benchmarks/loihi_decision.py examples/cartpole-swingup
 	$(BIN)/python benchmarks/loihi_equality.py --example examples/cartpole-swingup
+	$(BIN)/python benchmarks/loihi_nir.py $(MADE)/lif
 
 # The site opens from the disk: build/site/index.html. Its notice about a successor says nothing about this build.
 docs: $(STAMP)

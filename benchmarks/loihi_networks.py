@@ -48,6 +48,24 @@ def draw_network(seed: int | tuple[int, ...], largest: int = 20) -> Network:
     return Network(tuple(populations), tuple(synapses), INPUTS, outputs, int(random.integers(1, 9)))
 
 
+def draw_spiking(seed: int, largest: int = 20) -> Network:
+    """Draw a network of the host's inputs and neurons that send 0 or 1, connected in any way, some along a diagonal."""
+    random = np.random.default_rng(seed)
+    populations: list[Population] = [Input("in.u", _size(random, largest), message_bits=24)]
+    while len(populations) < 3 + seed % 3:
+        drawn = _leaky(random, f"p{len(populations)}", largest)
+        populations += [] if isinstance(drawn, TernaryLIF) else [drawn]
+    synapses = []
+    for target in populations[1:]:
+        sources = random.choice(len(populations), size=int(random.integers(1, 4)), replace=False)
+        synapses += [_synapses(random, populations[source], target, 0) for source in sources]
+        band = np.eye(target.size, populations[1].size, k=int(random.integers(-2, 3)), dtype=np.int32) * 2
+        exponent, delay = int(random.integers(-3, 3)), int(random.integers(0, 3))
+        synapses += [Synapses("p1", target.name, band, weight_exp=exponent, delay=delay)]
+    inputs, steps = {"u": "in.u", "b": "p1"}, int(random.integers(1, 9))
+    return Network(tuple(populations), tuple(synapses), inputs, {"y": "p1"}, steps)
+
+
 def draw_values(random: np.random.Generator, network: Network, batch: int = 1) -> Values:
     """Draw new numbers (batch, size) for some of the inputs of a network."""
     sizes = {place: network.by_name[place.partition("/")[0]].size for place in network.inputs.values()}

@@ -7,6 +7,8 @@ from typing import Any
 from nmbrl.targets.files import write_text
 
 ROOT = Path(__file__).parents[1]
+# Ways to multiply, with what a core can do by them in `peaks` of the simulator's results.
+PEAKS = {"words": "16 bits in vectors", "bytes": "bytes in vectors", "matrices": "bytes in matrices"}
 PAGE = ROOT / "docs" / "loihi-figures.md"
 
 
@@ -28,7 +30,7 @@ def write_page() -> None:
     """Write docs/loihi-figures.md from the results that there are."""
     lines = ["# Loihi: what was measured", "", "Made by the commands named below; the figures are in"]
     lines[-1] += " `benchmarks/results/loihi-*.json`."
-    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision}
+    sections = {"equality": _equality, "simulator": _simulator, "decision": _decision, "nir": _nir}
     for part, section in sections.items():
         if result_file(part).exists():
             lines += ["", *section(json.loads(result_file(part).read_text()))]
@@ -67,18 +69,20 @@ def _simulator(results: dict[str, Any]) -> list[str]:
         "Alone: many steps a call, median of calls. A lane: of 256, on one core and shared by two. Lava: the shortest "
         "of some runs of 20 steps; both ended in the same integers. In brackets, times faster than Lava. Of the peak: "
         "synaptic operations of a lane on one core, over what the core can do in vectors of 16 bits and, where it has "
-        "them, in matrices of bytes.",
+        "them, in vectors and in matrices of bytes; looked-up sums can be faster than multiplications.",
         "",
     ]
     head = ["neurons", "send", "Lava", "NumPy", "alone", "a lane, one core", "a lane, two cores", "of the peak"]
     for kind, result in results.items():
         lines += [f"### {'Sigma-delta' if kind == 'graded' else 'Leaky integrate-and-fire'}", ""]
         lines += _table(head, [_case(case, result) for case in result["cases"]])
-        peaks, differences = result["peaks"], sum(case["differences"] for case in result["cases"])
-        matrices = f", {peaks['matrices'] / 1e9:,.0f} of bytes in matrices" if peaks["matrices"] else ""
+        peaks, machine = result["peaks"], result["machine"]
+        differences = sum(case["differences"] for case in result["cases"])
+        rates = ", ".join(f"{peaks[name] / 1e9:,.0f} of {text}" for name, text in PEAKS.items() if peaks[name])
         lines += [
-            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: "
-            f"{peaks['vectors'] / 1e9:,.0f} of 16 bits in vectors{matrices}.",
+            f"Differences from Lava: {differences}. A core's peak, in billions of multiplications a second: {rates}.",
+            f"Processor: {' '.join(str(machine[key]) for key in ('vendor_id', 'cpu family', 'model'))}, "
+            f"with {', '.join(machine['sets'])}.",
             "",
         ]
     return lines[:-1]
@@ -123,6 +127,45 @@ def _decision(results: dict[str, Any]) -> list[str]:
     search = ", ".join(f"{value} {name}" for name, value in results["search"].items())
     lines += [f"CEM ({search}), belief update included, one lane.", ""]
     return [*lines, *_table(["world model", "to imagine a decision", "median", "longest"], rows)][:-1]
+
+
+def _nir(results: dict[str, Any]) -> list[str]:
+    chip, others = results["chip"], results["others"]
+
+    def result(entry: dict[str, Any]) -> str:
+        low, high = entry["interval"]
+        return f"{entry['return']:.1f} [{low:.1f}, {high:.1f}]"
+
+    lines = [
+        "## NIR",
+        "",
+        "`python benchmarks/loihi_nir.py BUNDLE`, of [a spiking student](loihi-nir.md) of the example",
+        "",
+    ]
+    lines += [
+        f"{results['env']}, {results['episodes']} episodes, seed 0, {results['decisions']:,} decisions, bare policy. "
+        "Equal: spikes of the same neuron in the same step, of all that either has, from the first decision on; other "
+        "simulators get what the host gave the chip, and keep their own state.",
+        "",
+    ]
+    head = ["", "return", "population", "spikes", "the chip's", "equal, first decision", "first 5", "first 20", "all"]
+    rows = [["the chip's integers", result(chip), "", "", "", "", "", "", ""]]
+    for simulator, entry in others.items():
+        for population, row in entry["spikes"].items():
+            shares = [f"{row[window]:.1%}" for window in ("1", "5", "20", "all")]
+            rows.append([simulator, result(entry), population, f"{row['other']:,}", f"{row['chip']:,}", *shares])
+    lines += _table(head, rows)
+    imports = results["imports"]
+    lines += [
+        f"Imported: {imports['graphs']} random graphs of two populations of 30 CubaLIF, {imports['steps']} steps, "
+        "beside the same graphs in floating point.",
+        "",
+    ]
+    rows = []
+    for row in imports["rows"]:
+        share = row["equal"] / (row["expected"] + row["found"] - row["equal"])
+        rows.append([str(row["bits"]), f"{row['found']:,}", f"{row['expected']:,}", f"{share:.1%}"])
+    return [*lines, *_table(["weight bits", "spikes", "in floating point", "equal"], rows)][:-1]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -8,11 +8,11 @@ nothing else should run.
 import argparse
 import ctypes
 import json
-import platform
 import subprocess
 import sys
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ ACTIVITIES = (0.5, 0.1, 0.02)
 STEPS, CALLS = {1: 200, BATCH: 20}, 15
 # Lava runs some steps at a time; the first time it also compiles, and of the others the shortest is taken.
 LAVA_CHUNKS, LAVA_STEPS, LAVA_LIMIT = 7, 20, 300.0
-# Multiply-accumulates into registers, as many chains at a time as hide their latency: of 16-bit integers in vectors,
-# and of bytes in matrices.
+# Multiply-accumulates into registers, as many chains at a time as hide their latency: of 16-bit integers and of bytes
+# in vectors, and of bytes in matrices.
 PEAK = """
 #define _DEFAULT_SOURCE
 #include <immintrin.h>
@@ -50,26 +50,37 @@ typedef __m512i vector;
 #define LANES 32
 #define set(x) _mm512_set1_epi32(x)
 #define dot(sum) sum = _mm512_dpwssd_epi32(sum, a, b)
+#define dot_bytes(sum) sum = _mm512_dpbusd_epi32(sum, a, b)
 #else
 typedef __m256i vector;
 #define LANES 16
 #define set(x) _mm256_set1_epi32(x)
 #define dot(sum) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #endif
-int32_t vector_operations(void) { return 10 * LANES; }
-void vectors(int64_t rounds, int32_t seed)
-{
-    vector a = set(seed), b = set(seed + 1), c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a;
-    for (int64_t round = 0; round < rounds; round++) {
-        dot(c); dot(d); dot(e); dot(f); dot(g); dot(h); dot(i); dot(j); dot(k); dot(l);
-        __asm__ volatile("" : "+x"(c), "+x"(d), "+x"(e), "+x"(f), "+x"(g), "+x"(a));
-        __asm__ volatile("" : "+x"(h), "+x"(i), "+x"(j), "+x"(k), "+x"(l), "+x"(b));
+#define CHAINS(name, dot) \\
+    void name(int64_t rounds, int32_t seed) \\
+    { \\
+        vector a = set(seed), b = set(seed + 1), c = a, d = a, e = a, f = a, g = a; \\
+        vector h = a, i = a, j = a, k = a, l = a; \\
+        for (int64_t round = 0; round < rounds; round++) { \\
+            dot(c); dot(d); dot(e); dot(f); dot(g); dot(h); dot(i); dot(j); dot(k); dot(l); \\
+            __asm__ volatile("" : "+x"(c), "+x"(d), "+x"(e), "+x"(f), "+x"(g), "+x"(a)); \\
+            __asm__ volatile("" : "+x"(h), "+x"(i), "+x"(j), "+x"(k), "+x"(l), "+x"(b)); \\
+        } \\
     }
-}
+int32_t words_operations(void) { return 10 * LANES; }
+CHAINS(words, dot)
+#if defined(dot_bytes)
+int32_t bytes_operations(void) { return 10 * 2 * LANES; }
+CHAINS(bytes, dot_bytes)
+#else
+int32_t bytes_operations(void) { return 0; }
+void bytes(int64_t rounds, int32_t seed) { (void)rounds, (void)seed; }
+#endif
 #if defined(__AMX_INT8__)
 static const struct { uint8_t palette, start, reserved[14]; uint16_t bytes[16]; uint8_t rows[16]; } layout = {
     .palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-int32_t matrix_operations(void) { return syscall(SYS_arch_prctl, 0x1023, 18) ? 0 : 4 * 16 * 16 * 64; }
+int32_t matrices_operations(void) { return syscall(SYS_arch_prctl, 0x1023, 18) ? 0 : 4 * 16 * 16 * 64; }
 void matrices(int64_t rounds, int32_t seed)
 {
     (void)seed;
@@ -80,7 +91,7 @@ void matrices(int64_t rounds, int32_t seed)
     _tile_release();
 }
 #else
-int32_t matrix_operations(void) { return 0; }
+int32_t matrices_operations(void) { return 0; }
 void matrices(int64_t rounds, int32_t seed) { (void)rounds, (void)seed; }
 #endif
 """
@@ -228,12 +239,12 @@ def run_lava(size_name: str, kind: str, activity: float, threshold: int) -> dict
 
 
 def measure_peaks() -> dict[str, float]:
-    """Return multiply-accumulates a second that a core can do: of 16 bits in vectors, of bytes in matrices (or 0)."""
+    """Return multiply-accumulates a second that a core can do, by the keys of `loihi_page.PEAKS`; 0 without them."""
     library, peaks = ctypes.CDLL(str(build_library({"peak.c": PEAK}))), {}
-    for name, operations, rounds in (
-        ("vectors", library.vector_operations(), 100_000),
-        ("matrices", library.matrix_operations() if open_library().nmbrl_loihi_has_matrices() else 0, 10_000),
-    ):
+    for name, rounds in {"words": 100_000, "bytes": 100_000, "matrices": 10_000}.items():
+        operations = getattr(library, f"{name}_operations")()
+        if name == "matrices" and not open_library().nmbrl_loihi_has_matrices():
+            operations = 0
         call, seconds = getattr(library, name), []
         call.argtypes = [ctypes.c_int64, ctypes.c_int32]
         for seed in range(50 if operations else 0):
@@ -242,6 +253,17 @@ def measure_peaks() -> dict[str, float]:
             seconds.append(time.perf_counter() - begin)
         peaks[name] = rounds * operations / min(seconds) if operations else 0.0
     return peaks
+
+
+def describe_processor() -> dict[str, object]:
+    """Return the processor's vendor and family (of Linux), and which of the instruction sets that matter it has."""
+    known = Path("/proc/cpuinfo")
+    lines = [line.partition(":") for line in (known.read_text() if known.exists() else "").splitlines() if ":" in line]
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    sets = ("avx2", "avx512bw", "avx512_vbmi", "avx512_vnni", "amx_int8")
+    flags = {flag.replace("avx512vbmi", "avx512_vbmi") for flag in facts.get("flags", "").split()}
+    keys = ("vendor_id", "cpu family", "model")
+    return {**{key: facts.get(key, "") for key in keys}, "sets": [name for name in sets if name in flags]}
 
 
 def main() -> None:
@@ -255,7 +277,7 @@ def main() -> None:
         size_name, kind, activity, threshold = arguments.lava
         print(json.dumps(run_lava(size_name, kind, float(activity), int(threshold))))
         return
-    machine = {"peaks": measure_peaks(), "machine": platform.processor(), "versions": versions()}
+    machine = {"peaks": measure_peaks(), "machine": describe_processor(), "versions": versions()}
     for kind in (arguments.kind,) if arguments.kind else KINDS:
         cases = []
         for size_name in SIZES:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nmbrl.convert.nir_command import import_command, nir_command
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.planners import PLANNERS
 from nmbrl.targets.errors import NmbrlError
@@ -21,7 +22,11 @@ JSON = click.option("--json", "json_file", type=click.Path(path_type=Path), help
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at a Loihi bundle: its placement, what a decision costs, what thresholds and time do to it."""
+    """Look at a Loihi bundle: its placement, what a decision costs, what thresholds and time do to it. And NIR."""
+
+
+main.add_command(nir_command)
+main.add_command(import_command)
 
 
 @main.command("place")
@@ -100,7 +105,9 @@ def drift_command(bundle: Path, decisions: int, seed: int, json_file: Path | Non
 @main.command("trade-off")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--budgets", default="0,0.04,0.08,0.12,0.16,0.24", show_default=True, help="Errors that are allowed.")
-@click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="From native starts.")
+@click.option(
+    "--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="Of native and of varied starts."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
 @PICTURE
 @JSON

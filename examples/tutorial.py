@@ -13,6 +13,8 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--frames", type=int, default=4000, help="physics steps to learn from")
 parser.add_argument("--out", type=Path, default=Path("runs/tutorial"), help="directory of the run and its bundle")
 arguments = parser.parse_args()
+if arguments.frames < 4:
+    parser.error("--frames: at least 4, of which the first is random")
 run, bundle = arguments.out / "run", arguments.out / "c"
 
 # Pendulum-v1: a torque swings up a pole; each of 200 steps costs up to 16.3, upright and at rest nothing. A decision

@@ -10,6 +10,7 @@ import numpy as np
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi.emission import SEGMENTS, Emission, scale_of
 from nmbrl.convert.loihi.footprint import count_synapses, synaptic_bytes
+from nmbrl.convert.loihi.growth import check_growth, measure_growth
 from nmbrl.convert.loihi.lowering import Graph, lower
 from nmbrl.convert.loihi.rehearsal import Rehearsal
 from nmbrl.convert.loihi.scales import Ranges, Scales, choose_scales, measure_ranges, tie_states
@@ -91,7 +92,7 @@ def convert_sigma_delta(
         progress: see `convert`.
         threshold: changes smaller than this many steps of a population's messages are not sent.
         message_bits: width of messages, signed.
-        weight_bits: width of weights without their sign.
+        weight_bits: width of weights as stored, of both signs with their sign.
         chip: key of the chip to place the networks on.
         neurons_a_core: see `nmbrl.targets.loihi.placement.place`.
         error_budget: instead of `threshold`, thresholds of each neuron that save the most messages at this root mean
@@ -103,6 +104,12 @@ def convert_sigma_delta(
             option is out of range.
     """
     _check_options(threshold, message_bits, weight_bits, error_budget, sparsity)
+    found = find_chip(chip)
+    if message_bits > found.message_bits:
+        raise NmbrlError(
+            f"{found.name}: bits of a message: {message_bits}, at most {found.message_bits}; sigma-delta networks fit"
+            " loihi2, and --method lif fits both"
+        )
     progress("calibrate")
     samples = compute_samples(run.model, run.calibration, run.seed)
     progress("lower")
@@ -115,9 +122,11 @@ def convert_sigma_delta(
         networks = choice.networks
         chosen = {"not_sent": 1 - choice.sent, "errors": choice.errors}
     progress("place")
-    placement = place(networks, find_chip(chip), neurons_a_core)
+    placement = place(networks, found, neurons_a_core)
     progress("verify")
     executor = LoihiExecutor(run.model.interface, dict(run.model.macs), functions, networks, "strict")
+    growth = measure_growth(executor, samples.inputs)
+    check_growth(growth, networks)
     errors = measure_errors(executor, TorchExecutor(run.model), samples)
     files: dict[str, bytes] = {}
     for name, network in networks.items():
@@ -145,6 +154,7 @@ def convert_sigma_delta(
             "layers": layer_macs(run.model),
             "bytes": synaptic_bytes(placement),
             "errors": errors,
+            "growth": growth,
             "neurons": {name: sum(part.size for part in network.populations) for name, network in networks.items()},
             "synapses": {name: count_synapses(network) for name, network in networks.items()},
             "steps": {name: network.steps for name, network in networks.items()},
@@ -260,7 +270,7 @@ def _check_options(
         if value is not None:
             check_range(name, value, low, high)
     if (threshold > 0) + (error_budget is not None) + (sparsity is not None) > 1:
-        raise NmbrlError("give one of threshold, error_budget and sparsity")
+        raise NmbrlError("give one of --threshold, --error-budget and --sparsity")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
@@ -270,7 +280,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         NmbrlError: if it is out of range.
     """
     if not low <= value <= high:
-        raise NmbrlError(f"{name} is {value}; it must be in {low} to {high}")
+        raise NmbrlError(f"--{name.replace('_', '-')} is {value}; with sigma-delta it must be in {low} to {high}")
 
 
 def _function(name: str, graph: Graph, scales: Scales) -> Function:

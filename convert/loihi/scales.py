@@ -30,13 +30,16 @@ class Ranges:
     """What calibration saw.
 
     Attributes:
-        values: largest magnitude of each node.
+        values: largest magnitude of each node, in samples and at rest.
         operands: largest magnitude of each operand, with or without its bias.
+        changes: largest change of each operand from rest, which is what arrives in a step; from one sample to another
+            it is at most twice that.
         means: mean (size,) of each node.
     """
 
     values: dict[NodeKey, float]
     operands: dict[OperandKey, float]
+    changes: dict[OperandKey, float]
     means: dict[NodeKey, np.ndarray]
 
 
@@ -47,16 +50,18 @@ def measure_ranges(graphs: dict[str, Graph], samples: dict[str, dict[str, np.nda
         graphs: of each function.
         samples: arrays (samples, size) by input, of each function.
     """
-    ranges = Ranges({}, {}, {})
+    ranges = Ranges({}, {}, {}, {})
     for function, graph in graphs.items():
         values = {node: samples[function][name].astype(np.float64) for name, node in graph.inputs.items()}
+        rest = {node: np.zeros((1, array.shape[1])) for node, array in values.items()}
         for node in graph.nodes:
             for port, operand in enumerate(node.operands):
                 sums = operand.evaluate(values)
                 ranges.operands[function, node.name, port] = max(_largest(sums), _largest(sums - operand.bias))
+                ranges.changes[function, node.name, port] = _largest(sums - operand.evaluate(rest))
             if node.kind != "input":
-                values[node.name] = node.evaluate(values)
-            ranges.values[function, node.name] = _largest(values[node.name])
+                values[node.name], rest[node.name] = node.evaluate(values), node.evaluate(rest)
+            ranges.values[function, node.name] = max(_largest(values[node.name]), _largest(rest[node.name]))
             ranges.means[function, node.name] = values[node.name].mean(axis=0)
     return ranges
 
@@ -132,7 +137,8 @@ class _Choice:
             for port in range(len(node.operands)):
                 self.align((*key, port))
                 limit = 2.0 ** (SYNAPTIC_BITS - 1) / MARGIN
-                if self.ranges.operands[*key, port] * 2.0 ** self.q[*key, port] > limit:
+                largest = max(self.ranges.operands[*key, port], self.ranges.changes[*key, port])
+                if largest * 2.0 ** self.q[*key, port] > limit:
                     self.coarsen((*key, port))
             if node.kind == "product":
                 exponents = (self.q[*key, port] - product_shift(self.ranges, self.q, (*key, port)) for port in range(2))

@@ -4,7 +4,7 @@ NeuroBench's quantities bear its names (Yik et al. 2025, Nature Communications 1
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +77,8 @@ class Tally:
 
     def populations(self) -> list[dict[str, Any]]:
         """Counts a decision of each population, and the share of its possible messages that it did not send."""
-        rows = []
-        for function in self.messages:
-            network = self.executor.networks[function]
-            for population in network.populations:
-                row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
-                row |= {name: self.counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
-                row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * self.counts[function])
-                rows.append(row)
-        return rows
+        networks = {function: self.executor.networks[function] for function in self.messages}
+        return count_populations(networks, self.counts)
 
     def cores(self) -> list[dict[str, Any]]:
         """Counts a decision of each core."""
@@ -125,7 +118,8 @@ class Tally:
         """NeuroBench's quantities, of a decision where they count work.
 
         What graded messages do at synapses are multiply-accumulates, what spikes do are accumulates. An activation is a
-        message of a neuron in a call, as each can send once in it, or in a step where neurons run on.
+        message of a neuron in a call, as each can send once in it, or in a step where neurons run on. Each function's
+        network has parameters of its own; weights of 0 are parameters as well.
         """
         binary = all(part.binary for network in self.executor.networks.values() for part in network.synapses)
         operations = self.counts["synaptic_operations"]
@@ -136,14 +130,16 @@ class Tally:
         connected = sum(int(np.count_nonzero(matrix)) for matrix in weights)
         return {
             "Footprint": placed // 8,
-            "ParameterCount": connected + sum(map(_constants, networks.values())),
+            "ParameterCount": elements + sum(map(_constants, networks.values())),
             "ConnectionSparsity": 1 - connected / elements,
             "ActivationSparsity": 1 - self.counts["messages"] / self.counts["possible_messages"],
             "SynapticOperations": {
                 "Effective_MACs": 0.0 if binary else operations,
                 "Effective_ACs": operations if binary else 0.0,
                 "Dense": sum(
-                    self.counts[function] * sum(part.weights.size for part in networks[function].synapses)
+                    self.counts[function]
+                    * networks[function].turns
+                    * sum(p.weights.size for p in networks[function].synapses)
                     for function in self.messages
                 ),
             },
@@ -151,13 +147,30 @@ class Tally:
         }
 
 
+def count_populations(networks: dict[str, Network], counts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return counts of each population, and the share of its possible messages that it did not send.
+
+    Args:
+        networks: of each function that was called.
+        counts: of a decision, or of any number of them; names as in `LoihiExecutor`.
+    """
+    rows = []
+    for function, network in networks.items():
+        for population in network.populations:
+            row: dict[str, Any] = {"function": function, "population": population.name, "neurons": population.size}
+            row |= {name: counts[f"{name}/{function}/{population.name}"] for name in QUANTITIES}
+            row["sparsity"] = 1 - row["messages"] / (population.size * network.turns * counts[function])
+            rows.append(row)
+    return rows
+
+
 def _constants(network: Network) -> int:
-    """Number of biases and entries of tables."""
+    """Number of biases and entries of tables, which a network in PyTorch would have as parameters."""
     return sum(
         getattr(population, name).size
         for population in network.populations
         for name in population.arrays
-        if name != "threshold"
+        if name == "values" or (name.startswith("bias") and name != "bias_exp")
     )
 
 

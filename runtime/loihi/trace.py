@@ -44,7 +44,8 @@ class Trace:
             decisions = self.decisions[name.split("/")[0]]
             calls = np.unique(decisions)
             for decision in calls:
-                sent[decision] += np.count_nonzero(messages[decisions == decision])
+                # Once, however often: spiking neurons may in every step, and all do in every call of a search.
+                sent[decision] += np.count_nonzero(messages[decisions == decision].any(axis=0))
             np.add.at(possible, calls, messages.shape[1])
         return 1 - sent / np.maximum(possible, 1)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.loihi.activity import Activity
-from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow
+from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import GIVEN, Network
 from nmbrl.targets.loihi.simulator import WidthError
@@ -36,14 +36,19 @@ class CompiledSimulator:
         self.activity = Activity(network)
         library = open_library()
         self._native_run = library.nmbrl_loihi_run
-        self._layout = layout = Layout(network, bool(library.nmbrl_loihi_has_matrices()))
+        self._layout = layout = Layout(
+            network,
+            matrices=bool(library.nmbrl_loihi_has_matrices()),
+            tables=bool(library.nmbrl_loihi_has_tables()),
+            fours=bool(library.nmbrl_loihi_has_fours()),
+        )
         native = layout.native
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._workers = [_Worker(layout, self.activity.messages.shape) for _ in range(threads)]
         # The first counts where the activity does.
         self._workers[0].counts = self.activity.messages
-        self._numbers = np.zeros((1, native.numbers), np.int32)
-        self._stored = np.zeros((1, native.stored, native.ports), np.int32)
+        self._numbers = align(np.zeros((1, native.numbers), np.int32))
+        self._stored = align(np.zeros((1, native.stored, native.ports), np.int32))
         self._arrived = np.zeros((1, native.stored, native.populations), np.uint8)
         self.batch = 1
         self._point()
@@ -59,8 +64,8 @@ class CompiledSimulator:
         missing = batch - len(self._numbers)
         if missing > 0:
             numbers, stored, arrived = self._first
-            self._numbers = np.concatenate([self._numbers, np.repeat(numbers, missing, axis=0)])
-            self._stored = np.concatenate([self._stored, np.repeat(stored, missing, axis=0)])
+            self._numbers = align(np.concatenate([self._numbers, np.repeat(numbers, missing, axis=0)]))
+            self._stored = align(np.concatenate([self._stored, np.repeat(stored, missing, axis=0)]))
             self._arrived = np.concatenate([self._arrived, np.repeat(arrived, missing, axis=0)])
             self._point()
 
@@ -180,7 +185,7 @@ class _Worker:
     """What a thread needs for itself: scratch memory, and counts of messages."""
 
     def __init__(self, layout: Layout, counts: tuple[int, ...]) -> None:
-        self.scratch = np.zeros(layout.scratch, np.int32)
+        self.scratch = align(np.zeros(layout.scratch, np.int32))
         self.counts = np.zeros(counts, np.int64)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmbrl.targets.loihi.graded import Graded
-from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import (
     ARRIVING,
     LIF,
@@ -26,20 +25,31 @@ from nmbrl.targets.loihi.network import (
     Table,
     TernaryLIF,
 )
-from nmbrl.targets.loihi.spiking import ALIGNMENT
+from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
+from nmbrl.targets.loihi.weights import (
+    TABLE_SOURCES,
+    TILE_TARGETS,
+    WORDS,
+    compress,
+    find_diagonal,
+    lay_pairs,
+    lay_rows,
+    lay_tables,
+    lay_tiles,
+)
 
 # As in native/loihi.h.
-BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE = 16, 5, 64, 32
-# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there; many
-# where weights do not, and are read anew for each group.
+BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
+# Bytes of a line of the cache.
+LINE = 64
+# Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or
+# that many steps share; many where weights are read anew in each step.
 LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
+# Tables take four or eight bytes a weight: beyond so many there are none.
+MOST_TABLE_WEIGHTS = 1 << 24
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16
-# A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
-TILE_SOURCES, TILE_TARGETS = 64, 16
-# `enum form`
-WORDS, SIGNED_BYTES, BYTES = range(3)
 # `enum kind`; a subclass that has a number of its own before its base.
 NATIVE = {
     **{Input: 0, SigmaDelta: 1, Table: 2, Product: 3, LIF: 4},
@@ -47,31 +57,40 @@ NATIVE = {
 }
 
 
+def align(array: np.ndarray) -> np.ndarray:
+    """Return a copy that starts where a line of the cache does: vectors of 64 bytes then touch only one."""
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 class _Structure(ctypes.Structure):
     """A structure of native/loihi.h that keeps the arrays it points to."""
 
     def __init__(self, **fields: object) -> None:
-        self.kept = [value for value in fields.values() if isinstance(value, np.ndarray)]
-        pointers = {name: v.ctypes.data for name, v in fields.items() if isinstance(v, np.ndarray)}
-        super().__init__(**{**fields, **pointers})
+        self.kept = {name: align(value) for name, value in fields.items() if isinstance(value, np.ndarray)}
+        super().__init__(**{**fields, **{name: value.ctypes.data for name, value in self.kept.items()}})
 
 
 class _Population(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
-        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes")),
-        *((name, c_int32) for name in ("first_wire", "wires")),
-        *((f"parameter_{index}", c_void_p) for index in range(7)),
+        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes", "ternary")),
+        *((name, c_int32) for name in ("first_wire", "wires", "index", "input")),
+        *((f"parameter_{index}", c_void_p) for index in range(9)),
         *((name, c_void_p) for name in ("values", "widths")),
     ]
 
 
 class _Wire(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("targets", "port", "target", "delay", "factor", "right_shift", "diagonal")),
-        *((name, c_int32) for name in ("offset", "binary", "form")),
-        *((name, c_void_p) for name in ("weights", "tiles")),
+        *((name, c_int32) for name in ("targets", "port", "source", "target", "delay", "factor", "right_shift")),
+        *((name, c_int32) for name in ("diagonal", "offset", "binary", "form")),
+        *((name, c_void_p) for name in ("weights", "rows", "tiles", "tables")),
+        *((name, c_int32) for name in ("excess", "planes")),
     ]
 
 
@@ -81,7 +100,7 @@ class NativeNetwork(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
         *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
-        *((name, c_int32) for name in ("scratch", "widest")),
+        *((name, c_int32) for name in ("scratch", "widest", "wires", "spikes", "indices", "inputs")),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
         *((name, c_void_p) for name in ("order", "ends")),
@@ -118,9 +137,11 @@ class Layout:
         scratch: numbers of scratch memory.
     """
 
-    def __init__(self, network: Network, matrices: bool) -> None:
-        self._matrices = matrices
+    def __init__(self, network: Network, matrices: bool, tables: bool, fours: bool) -> None:
         populations = network.populations
+        self._matrices, self._fours = matrices, fours
+        few = sum(part.weights.size for part in network.synapses) <= MOST_TABLE_WEIGHTS
+        self._tables = tables and few and not network.rests and all(map(_sends_spikes, populations))
         self.network = network
         self._index = {population.name: i for i, population in enumerate(populations)}
         sizes = np.array([_padded(population.size) for population in populations])
@@ -131,6 +152,8 @@ class Layout:
         self._found: dict[tuple[str, str], Found] = {}
         wires = [self._wires(population) for population in populations]
         first = _starts([len(group) for group in wires])
+        indices = _starts(-(-sizes // TABLE_SOURCES) * TABLE_SOURCES * 4)
+        inputs = _starts([size * isinstance(p, Input) for size, p in zip(sizes, populations, strict=True)])
         flat = [wire for group in wires for wire in group]
         made = [
             _population(
@@ -140,6 +163,8 @@ class Layout:
                 counter=int(counters[i]),
                 first_wire=int(first[i]),
                 wires=len(wires[i]),
+                index=int(indices[i]),
+                input=int(inputs[i]),
             )
             for i, population in enumerate(populations)
         ]
@@ -149,11 +174,13 @@ class Layout:
         stored, chunk = 1 + max((part.delay for part in network.synapses), default=0), _chunk(network, groups)
         slots = stored + chunk
         widest = int(sizes.max()) + BLOCK
+        numbers = _odd_blocks(int(states[-1]))
+        sent = slots * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR) + _padded(slots * len(populations))
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
         self.native = NativeNetwork(
             populations=len(populations),
-            numbers=_odd_blocks(int(states[-1])),
+            numbers=numbers,
             ports=int(ports[-1]),
             counters=int(counters[-1]),
             rests=network.rests,
@@ -165,20 +192,19 @@ class Layout:
             ends=self._ends.ctypes.data,
             period=network.steps,
             matrices=any(wire.tiles for wire in flat),
-            lanes=self._lanes(flat),
+            lanes=_lanes(flat, chunk),
             scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
             widest=widest,
+            wires=len(flat),
+            spikes=numbers * VECTOR + sent if self._tables else 0,
+            indices=int(indices[-1]),
+            inputs=int(inputs[-1]),
             population=(_Population * len(made))(*made),
             wire=(_Wire * max(len(flat), 1))(*flat),
         )
         self.reference = ctypes.byref(self.native)
         shared = 3 * widest + MOST_LANES * (widest + 64) // 2
-        self.scratch = self.native.lanes * self.native.scratch + shared
-
-    def _lanes(self, wires: list[_Wire]) -> int:
-        if any(wire.tiles for wire in wires):
-            return LANES_AT_ONCE
-        return LANES if sum(wire.kept[0].nbytes for wire in wires) <= CACHED_WEIGHT_BYTES else MANY_LANES
+        self.scratch = self.native.lanes * self.native.scratch + shared + VECTORS * self.native.spikes
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""
@@ -201,9 +227,10 @@ class Layout:
 
     def _wire(self, part: Synapses, index: int) -> _Wire:
         target = self.network.populations[index]
-        offset, size = _diagonal(part.weights), _padded(target.size)
+        offset, size = find_diagonal(part.weights), _padded(target.size)
         common = {
             "port": self._places[index][1] + part.port * size,
+            "source": self._index[part.source],
             "target": index,
             "delay": part.delay,
             "right_shift": max(-part.weight_exp, 0),
@@ -213,15 +240,17 @@ class Layout:
             # Shifting a sum left is shifting its terms; the largest, -256 << 7, just fits 16 bits.
             weights = (part.weights << max(part.weight_exp, 0)).sum(axis=1).astype(np.int16)
             return _Wire(**common, targets=target.size, diagonal=True, offset=offset, weights=weights)
-        form, weights, factor = _compress(part.weights)
+        form, weights, factor = compress(part.weights)
         tiles = self._matrices and form != WORDS and min(weights.shape) >= TILE_TARGETS
+        rows = self._fours and form != WORDS
         return _Wire(
             **common,
             targets=size,
             factor=factor << max(part.weight_exp, 0),
             form=form,
-            weights=_pairs(weights, size),
-            **({"tiles": _tiles(weights, size)} if tiles else {}),
+            **(lay_rows(weights, size) if rows else {"weights": lay_pairs(weights, size)}),
+            **({"tiles": lay_tiles(weights, size)} if tiles else {}),
+            **(lay_tables(weights.astype(np.int16), size) if self._tables else {}),
         )
 
 
@@ -229,6 +258,15 @@ def _chunk(network: Network, groups: list[list[str]]) -> int:
     """Return the steps that a group goes through at a time: many, unless most of what is under way is within one."""
     numbers = [sum(p.size * p.ports for p in network.populations if p.name in group) for group in map(set, groups)]
     return CHUNK if 2 * max(numbers) <= sum(numbers) else 1
+
+
+def _lanes(wires: list[_Wire], chunk: int) -> int:
+    """Return the lanes that go through a step together."""
+    if any(wire.tiles for wire in wires):
+        return LANES_AT_ONCE
+    kept = [wire.kept.get("rows", wire.kept.get("weights")) for wire in wires]
+    fit = sum(weights.nbytes for weights in kept if weights is not None) <= CACHED_WEIGHT_BYTES
+    return LANES if chunk > 1 or fit else MANY_LANES
 
 
 def find_groups(network: Network) -> list[list[str]]:
@@ -268,7 +306,7 @@ def _population(population: Population, **places: int) -> _Population:
         "widths": np.array(list(population.widths.values()), np.int32),
         **places,
     }
-    vectors = [getattr(population, name) for name in population.parameters]
+    vectors: list[np.ndarray] = [getattr(population, name) for name in population.parameters]
     if isinstance(population, Graded):
         fields |= {"shift": population.shift}
     if isinstance(population, SigmaDelta):
@@ -280,8 +318,10 @@ def _population(population: Population, **places: int) -> _Population:
     elif isinstance(population, LIF):
         lowest = np.full(population.size, np.iinfo(np.int32).min, np.int32)
         low = population.vth_lo << ALIGNMENT if isinstance(population, TernaryLIF) else lowest
-        zeros = np.zeros(population.size, np.int32)
-        vectors = [population.du + 1, *vectors[1:4], population.vth << ALIGNMENT, low, zeros]
+        bias = population.bias_mant << population.bias_exp
+        keeps = [(1 - decay / (1 << DECAY_SHIFT)).astype(np.float32) for decay in (population.du + 1, population.dv)]
+        vectors = [population.du + 1, *vectors[1:4], population.vth << ALIGNMENT, low, bias, *keeps]
+        fields |= {"ternary": isinstance(population, TernaryLIF)}
         if isinstance(population, LIFReset):
             fields |= {name: getattr(population, name) for name in ("reset_interval", "reset_offset")}
     elif isinstance(population, Delta):
@@ -292,7 +332,12 @@ def _population(population: Population, **places: int) -> _Population:
         fields |= {"exponent": population.exponent}
     filling = _padded(population.size) - population.size
     fields |= {f"parameter_{i}": np.pad(vector, (0, filling)) for i, vector in enumerate(vectors)}
-    return _Population(**{k: np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for k, v in fields.items()})
+    return _Population(**fields)
+
+
+def _sends_spikes(population: Population) -> bool:
+    """Whether native/spikes.c knows a population: its messages are 0 and 1, or the host's."""
+    return isinstance(population, Input) or (isinstance(population, LIF) and not isinstance(population, TernaryLIF))
 
 
 def _padded(size: int) -> int:
@@ -306,41 +351,3 @@ def _odd_blocks(numbers: int) -> int:
 
 def _starts(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.cumsum([0, *sizes])
-
-
-def _diagonal(weights: Integers) -> int | None:
-    """Return source minus target where that is the same for all weights that are not 0; None if it is not."""
-    targets, sources = np.nonzero(weights)
-    offsets = np.unique(sources - targets)
-    return int(offsets[0]) if len(offsets) == 1 else None
-
-
-def _compress(weights: Integers) -> tuple[int, np.ndarray, int]:
-    """Return the form in which weights take the fewest bytes, the weights in it, and by what to multiply them."""
-    bits = int(np.bitwise_or.reduce(np.abs(weights), axis=None))
-    shift = (bits & -bits).bit_length() - 1 if bits else 0
-    shifted = weights >> shift
-    low, high = int(shifted.min()), int(shifted.max())
-    if low >= -128 and high <= 127:
-        return SIGNED_BYTES, shifted.astype(np.int8), 1 << shift
-    if low >= 0 or high <= 0:
-        return BYTES, np.abs(shifted).astype(np.uint8), (1 if low >= 0 else -1) << shift
-    return WORDS, shifted.astype(np.int16), 1 << shift
-
-
-def _pairs(weights: np.ndarray, size: int) -> np.ndarray:
-    """Lay weights (targets, sources) out as (pairs of sources, `size` targets, 2), filled up with 0."""
-    targets, sources = weights.shape
-    filled = np.zeros((size, sources + sources % 2), weights.dtype)
-    filled[:targets, :sources] = weights
-    return np.ascontiguousarray(filled.reshape(size, -1, 2).transpose(1, 0, 2))
-
-
-def _tiles(weights: np.ndarray, size: int) -> np.ndarray:
-    """Lay weights (targets, sources) out as (tiles of targets, tiles of sources, fours of sources, targets, 4)."""
-    targets, sources = weights.shape
-    depth = -(-sources // TILE_SOURCES)
-    filled = np.zeros((size, depth * TILE_SOURCES), weights.dtype)
-    filled[:targets, :sources] = weights
-    fours = filled.reshape(size // TILE_TARGETS, TILE_TARGETS, depth, TILE_SOURCES // 4, 4)
-    return np.ascontiguousarray(fours.transpose(0, 2, 3, 1, 4))

@@ -5,6 +5,7 @@ every population rests, one that nothing arrived at is left alone: it has nothin
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,11 +63,16 @@ class Simulator:
         network: what to run.
         batch: number of lanes at first; see `resize`.
         strict: raise `WidthError` where a number is too wide for the chip, instead of computing on as Lava does.
+
+    Attributes:
+        watch: called with a population, a name of its `Population.widths` and the numbers (batch, size), for each in
+            each step.
     """
 
     def __init__(self, network: Network, batch: int = 1, strict: bool = False) -> None:
         self.network = network
         self.strict = strict
+        self.watch: Callable[[str, str, np.ndarray], None] | None = None
         self.time = 0
         self.activity = Activity(network)
         self._populations = network.by_name
@@ -166,6 +172,8 @@ class Simulator:
         widths = population.widths
 
         def check(variable: str, values: np.ndarray) -> None:
+            if self.watch is not None:
+                self.watch(population.name, variable, values)
             amount = excess(values, widths[variable]) if self.strict else 0
             if amount:
                 raise WidthError(population.name, variable, self.time, amount, widths[variable])

@@ -8,11 +8,14 @@ from torch import nn
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi import build, convert
 from nmbrl.convert.loihi.emission import Emission
+from nmbrl.convert.loihi.growth import check_growth, measure_growth
 from nmbrl.convert.loihi.lowering import lower
 from nmbrl.convert.loihi.scales import choose_scales, measure_ranges
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 from nmbrl.targets.loihi.executor import LoihiExecutor, quantise
+from nmbrl.targets.loihi.limits import SYNAPTIC_BITS
+from nmbrl.targets.loihi.simulator import Simulator
 from nmbrl.train.deployed import TorchExecutor
 
 
@@ -266,13 +269,73 @@ def test_the_bundle_runs_and_equal_runs_give_equal_bytes(small_run, tmp_path):
     np.testing.assert_allclose(loihi.act(state), reference.act(expected), atol=0.05)
 
 
+def test_numbers_have_room_to_grow_to_twice_what_calibration_saw(small_run, tmp_path):
+    for options in ({}, {"message_bits": 24}, {"message_bits": 8, "weight_bits": 3}, {"threshold": 5.0}):
+        bundle = convert(small_run, tmp_path / "bundle", **options)
+        executor = load(tmp_path / "bundle")
+        samples = compute_samples(small_run.model, small_run.calibration, small_run.seed)
+        for function, inputs in samples.inputs.items():
+            network, growth = executor.networks[function], bundle.measured["growth"][function]
+            simulator = Simulator(network, len(next(iter(inputs.values()))))
+            largest = dict.fromkeys(growth, 0)
+            for step in range(network.steps):
+                for name, messages in simulator.step(executor.give(function, inputs) if step == 0 else None).items():
+                    largest[name] = max(largest[name], int(np.abs(messages).max()))
+            assert largest == {name: numbers["message"] for name, numbers in growth.items()}
+            for name, numbers in growth.items():
+                assert set(numbers) == set(network.by_name[name].widths)
+                for number, bits in network.by_name[name].widths.items():
+                    assert numbers[number] <= 1.01 * 2 ** (bits - 2) + 2, (options, function, name, number)
+                # What is sent was accumulated, and fits a decision's sum.
+                if "accumulator 0" in numbers:
+                    assert numbers["accumulator 0"] > 0
+
+
+def test_what_rests_far_from_its_values_has_room_as_well():
+    """A gate that is 1/2 at rest and 0 in all samples changes by more than it ever is."""
+
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(8, 2, bias=False)
+            nn.init.ones_(self.out.weight)
+
+        def forward(self, x):
+            return (torch.relu(self.out(torch.sigmoid(x))),)
+
+    graph = lower(Gate(), {"x": 8}, ("y",))
+    values = {"x": np.random.default_rng(0).uniform(-9, -7, (50, 8))}
+    ranges = measure_ranges({"f": graph}, {"f": values})
+    for bits in (8, 16, 24):
+        scales = choose_scales({"f": graph}, ranges, [], bits, 8)
+        network = Emission("f", graph, scales, ranges, bits, 8, 0.0).network()
+        simulator = Simulator(network, 50, strict=True)
+        largest = []
+        simulator.watch = lambda name, number, values, largest=largest: (
+            largest.append(np.abs(values).max()) if "synaptic input" in number else None
+        )
+        simulator.run({"in.x": np.rint(values["x"] * 2.0 ** scales.messages["f", graph.inputs["x"]]).astype(np.int32)})
+        assert 0 < max(largest) <= 1.01 * 2 ** (SYNAPTIC_BITS - 2)
+
+
+def test_a_number_without_room_is_named(parts):
+    _, samples, _, networks = parts
+    growth = measure_growth(executor(parts), samples.inputs)
+    check_growth(growth, networks)
+    name = next(name for name, numbers in growth["observe"].items() if "accumulator 0" in numbers)
+    growth["observe"][name]["accumulator 0"] = 1 << 23
+    message = f"accumulator 0 of population {name} of observe reaches 8,388,608 in calibration; .* it may reach 4,236,"
+    with pytest.raises(NmbrlError, match=message):
+        check_growth(growth, networks)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"method": "rate"}, "unknown method 'rate'"),
-        ({"threshold": -1.0}, "threshold is -1.0"),
-        ({"message_bits": 40}, "message_bits is 40"),
-        ({"weight_bits": 9}, "weight_bits is 9"),
+        ({"threshold": -1.0}, "--threshold is -1.0"),
+        ({"message_bits": 40}, "--message-bits is 40"),
+        ({"weight_bits": 9}, "--weight-bits is 9; with sigma-delta it must be in 2 to 8"),
     ],
 )
 def test_options_out_of_range_are_one_line(small_run, tmp_path, options, message):

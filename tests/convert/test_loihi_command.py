@@ -106,6 +106,13 @@ def test_error_budgets_trade_operations_for_error(run_path, tmp_path):
     assert coarse["joules"] < exact["joules"]
     assert abs(exact["rollout_error"] - figures["float"]["rollout_error"]) < 0.1
     assert f"{coarse['synaptic_operations']:,.0f} synaptic operations" in result.stdout
+    for row in (exact, coarse):
+        assert sum(part["messages"] for part in row["populations"]) == pytest.approx(row["messages"])
+        assert sum(part["neurons"] for part in row["populations"]) == row["possible_messages"]
+        varied = row["return_varied"]
+        assert row["kept_varied"] == pytest.approx(100 * varied / figures["float"]["return_varied"])
+        assert row["interval_varied"][0] <= varied <= row["interval_varied"][1]
+    assert result.stdout.count("sent of all possible messages: ") == 2
     assert imageio.imread(tmp_path / "t.png").std() > 0
     assert "is no list of numbers" in refused("trade-off", run_path, "--budgets", "a,b")
     assert "does not exist" in refused("trade-off", tmp_path / "none")

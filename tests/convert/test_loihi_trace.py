@@ -7,8 +7,12 @@ from click.testing import CliRunner
 
 from nmbrl.convert.command import main as convert_main
 from nmbrl.runtime.loihi.counting import count
+from nmbrl.runtime.loihi.trace import Trace
 from nmbrl.runtime.run_command import main
 from nmbrl.targets import load
+
+# Of random populations.
+SIZES = (("a", 5), ("b", 7))
 
 
 def run(*arguments, command=main):
@@ -47,6 +51,20 @@ def test_a_trace_holds_what_was_counted(bundle, tmp_path):
             "potentials/act/in.h",
         ]
     assert imageio.imread(tmp_path / "t.png").std() > 0
+
+
+def test_a_neuron_that_sends_often_in_a_decision_is_no_more_than_not_silent():
+    random = np.random.default_rng(0)
+    messages = {
+        f"f/{name}": random.integers(-1, 2, (12, size)) * (random.random((12, size)) < 0.3) for name, size in SIZES
+    }
+    messages |= {"g/c": np.ones((4, 3), np.int32)}
+    decisions = {"f": np.repeat([0, 1, 3], 4), "g": np.array([1, 1, 2, 2])}
+    silent = Trace(messages, {}, {}, decisions).silent()
+    for decision in range(4):
+        called = {name: rows[decisions[name[0]] == decision] for name, rows in messages.items()}
+        neurons = [column for rows in called.values() if len(rows) for column in rows.T]
+        assert silent[decision] == pytest.approx(np.mean([not column.any() for column in neurons]))
 
 
 def test_what_cannot_be_traced_is_one_line(bundle, run_path, tmp_path):

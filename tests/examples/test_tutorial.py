@@ -18,6 +18,17 @@ def test_it_is_short() -> None:
     assert len(TUTORIAL.read_text().splitlines()) < 40
 
 
+@pytest.mark.parametrize("frames", ["0", "3", "many"])
+def test_too_few_frames_are_one_line(
+    frames: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tutorial.py", "--frames", frames])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(TUTORIAL), run_name="__main__")
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_from_an_environment_to_a_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tutorial.py", "--frames", "400", "--out", str(tmp_path)])

@@ -12,60 +12,12 @@ static inline const uint8_t *row_of(const wire *w, int32_t k, int32_t first)
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512BW__)
-
-int32_t pair_up(
-    const int32_t *messages, int32_t size, int32_t shift, int32_t mask, int32_t *pairs, int32_t *active)
-{
-    __m512i kept = _mm512_set1_epi32(mask), place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m128i by = _mm_cvtsi32_si128(shift);
-    int32_t count = 0;
-    for (int32_t i = 0; i < size; i += 32) {
-        __m512i half[2];
-        for (int h = 0; h < 2; h++) {
-            int32_t left = size - i - 16 * h;
-            __mmask16 inside = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1 << left) - 1) : 0;
-            half[h] = _mm512_maskz_loadu_epi32(inside, messages + i + 16 * h);
-            half[h] = _mm512_and_si512(_mm512_sra_epi32(half[h], by), kept);
-        }
-        __m512i pair = _mm512_inserti64x4(
-            _mm512_castsi256_si512(_mm512_cvtepi32_epi16(half[0])), _mm512_cvtepi32_epi16(half[1]), 1);
-        __mmask16 sends = _mm512_test_epi32_mask(pair, pair);
-        _mm512_storeu_si512(pairs + i / 2, pair);
-        _mm512_storeu_si512(active + count, _mm512_maskz_compress_epi32(sends, place));
-        count += __builtin_popcount(sends);
-        place = _mm512_add_epi32(place, _mm512_set1_epi32(16));
-    }
-    return count;
-}
-
-#else
-
-int32_t pair_up(
-    const int32_t *restrict messages, int32_t size, int32_t shift, int32_t mask, int32_t *restrict pairs,
-    int32_t *restrict active)
-{
-    int32_t count = 0;
-    for (int32_t k = 0; 2 * k < size; k++) {
-        uint32_t low = (uint32_t)((messages[2 * k] >> shift) & mask);
-        uint32_t high = 2 * k + 1 < size ? (uint32_t)((messages[2 * k + 1] >> shift) & mask) : 0;
-        pairs[k] = (int32_t)((low & 0xffff) | high << 16);
-    }
-    for (int32_t k = 0; 2 * k < size; k++) {
-        active[count] = k;
-        count += pairs[k] != 0;
-    }
-    return count;
-}
-
-#endif
-
 #if defined(__AVX512BW__) || defined(__AVX2__)
 
 #if defined(__AVX512BW__)
 typedef __m512i vector;
 #define WIDTH 16
-#define VECTORS 4
+#define GROUP_VECTORS 4
 #define MOST_VECTORS 16
 #define load(p) _mm512_loadu_si512((const void *)(p))
 #define store(p, x) _mm512_storeu_si512((void *)(p), x)
@@ -88,7 +40,7 @@ static inline __attribute__((always_inline)) vector dot(vector sum, vector a, ve
 #else
 typedef __m256i vector;
 #define WIDTH 8
-#define VECTORS 2
+#define GROUP_VECTORS 2
 #define MOST_VECTORS 8
 #define load(p) _mm256_loadu_si256((const __m256i *)(p))
 #define store(p, x) _mm256_storeu_si256((__m256i *)(p), x)
@@ -183,8 +135,8 @@ INLINE void group_tile(
 INLINE void all_group_tiles(const wire *w, int form, const int32_t *const *pairs, int32_t count, int32_t *const *to)
 {
     int32_t t = 0;
-    for (; t + VECTORS * WIDTH <= w->targets; t += VECTORS * WIDTH)
-        group_tile(w, form, VECTORS, t, pairs, count, to);
+    for (; t + GROUP_VECTORS * WIDTH <= w->targets; t += GROUP_VECTORS * WIDTH)
+        group_tile(w, form, GROUP_VECTORS, t, pairs, count, to);
     for (; t + WIDTH <= w->targets; t += WIDTH)
         group_tile(w, form, 1, t, pairs, count, to);
 }

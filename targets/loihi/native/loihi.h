@@ -14,6 +14,10 @@
 /* Lanes that share each weight in a register where most of their neurons send; divides LANES. */
 #define GROUP 4
 
+/* Of spiking networks in many lanes: lanes that share an instruction, and such vectors that share each look-up. */
+#define VECTOR 16
+#define VECTORS 4
+
 /* LIF: with and without reset, of two or three values. */
 enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT, LIF, DELTA, SIGMA, LAVA_SIGMA_DELTA, PROD_NEURON };
 
@@ -27,8 +31,10 @@ typedef struct {
     int32_t reset_interval, reset_offset; /* interval 0: none */
     int32_t cum_error;
     int32_t takes;   /* whether a leaky neuron has ever been given anything */
+    int32_t ternary; /* whether a leaky neuron may send -1 */
     int32_t first_wire, wires;
-    const int32_t *parameter[7]; /* vectors in blocks, see population.c */
+    int32_t index, input; /* where spikes.c keeps what it sends: first byte of its index, first neuron of an input */
+    const int32_t *parameter[9]; /* vectors in blocks, see population.c */
     const int32_t *values;       /* of a table */
     const int32_t *widths;       /* bits of what is checked, see strict.c */
 } population;
@@ -40,14 +46,18 @@ enum form { WORDS, SIGNED_BYTES, BYTES };
 typedef struct {
     int32_t targets;     /* rounded up to blocks */
     int32_t port;        /* first number of all that arrives that it delivers to */
-    int32_t target;      /* population */
+    int32_t source, target; /* populations */
     int32_t delay, factor, right_shift;
     int32_t diagonal;    /* whether target i has the source i + offset and no other */
     int32_t offset;
     int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
     int32_t form;
-    const void *weights; /* (pairs of sources, targets, 2); of a diagonal (targets) words */
+    const void *weights;  /* (pairs of sources, targets, 2), or null; of a diagonal (targets) words */
+    const uint8_t *rows;  /* or (sources, targets), `excess` more each, see fours.c */
     const uint8_t *tiles; /* the same as tiles, see matrix.c; or null */
+    const uint8_t *tables; /* the same as sums of every four, see spikes.c; or null */
+    int32_t excess;
+    int32_t planes;        /* of tables: two where the sums of weights would not fit bytes, the high one first */
 } wire;
 
 typedef struct {
@@ -65,6 +75,10 @@ typedef struct {
     int32_t lanes;    /* that go through a step together, at most LANES */
     int32_t scratch;  /* numbers of scratch memory that a lane needs: what is under way, SCRATCH rows, what has arrived */
     int32_t widest;   /* most neurons of a population, in blocks, and a block more */
+    int32_t wires;    /* of all populations */
+    int32_t spikes;   /* numbers of scratch memory that VECTOR lanes need in spikes.c; 0 where it does not know a kind */
+    int32_t indices;  /* bytes of the indices of all populations */
+    int32_t inputs;   /* neurons of inputs, in blocks */
     const population *population;
     const wire *wire;
     const int32_t *order; /* populations, group by group */
@@ -72,13 +86,19 @@ typedef struct {
 } network;
 
 /* Rows of `widest` numbers of a lane's scratch memory. */
-#define SCRATCH 5
+#define SCRATCH 8
 
 /* What the host gives a variable in every step: `first` of a lane's numbers and on; values (steps, lanes, size). */
 typedef struct {
     int64_t population, first, size;
     const int32_t *values;
 } given;
+
+/* What the host gives: `steps` rows of values for `all_lanes`, of which those from `lane` on are of interest. */
+typedef struct {
+    const given *first;
+    int64_t count, steps, all_lanes, lane;
+} hosts;
 
 /* First number that is too wide, and by how much the farthest value of that number is; amount 0 where there is none. */
 typedef struct {
@@ -92,9 +112,24 @@ typedef struct {
 } place;
 
 /* Go through a step: change a population's state in a lane by what arrives, and give its messages and, where it has one,
-   its activation y. */
+   its activation y; a sigma-delta neuron's only where that is `checked`. */
 void update_population(
-    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int32_t *y, int32_t *messages);
+    const population *p, int32_t *state, const int32_t *arriving, int64_t time, int checked, int32_t *y, int32_t *messages);
+
+/* The `count` messages of a lane that are not 0, and then zeros; as many digits each, of -128 to 127 times powers of 256. */
+typedef struct {
+    int32_t *sources, *values;
+    int8_t *digits; /* (planes, stride) */
+    int32_t stride, planes, count;
+    int32_t bits;   /* all bits that differ from the sign in any message */
+    int32_t signs;  /* negative where any message is */
+    int32_t total;
+} events;
+
+/* List messages, and count them by neuron unless `counts` is null; there is room for a block more. Digits are made where
+   they are wanted: planes is 0 until then. */
+void list_messages(const int32_t *messages, int32_t size, int32_t *counts, events *to);
+void split_messages(events *e);
 
 /* Pair messages up, shifted and masked, and list the pairs that are not 0; return how many there are. */
 int32_t pair_up(
@@ -106,6 +141,10 @@ void accumulate(const wire *w, const int32_t *pairs, const int32_t *active, int3
 /* The same in GROUP lanes with all `count` pairs, active or not. */
 void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count, int32_t *const *to);
 
+/* Event by event in fours, from digits: whether there is; deliver to `to` (targets). */
+int nmbrl_loihi_has_fours(void);
+void deliver_events(const wire *w, const events *e, int32_t *to);
+
 /* Products of matrices: whether there are, and before and after their use; matrices of messages as one plane of bytes, or
    as a low one without sign and a high one; what they deliver to `to` (lanes, targets), null in lanes that send nothing. */
 int nmbrl_loihi_has_matrices(void);
@@ -115,6 +154,13 @@ void pack_bytes(const int32_t *messages, int32_t size, int planes, uint8_t *low,
 void multiply_lanes(
     const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes);
+
+/* Run a spiking network in one, two or VECTORS times VECTOR lanes, the first of which have these numbers; see nmbrl_loihi_run. Whether
+   that can be done, and `spikes` numbers of scratch memory for each VECTOR lanes. */
+int nmbrl_loihi_has_tables(void);
+void run_spikes(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int count,
+    int64_t steps, const hosts *host, int64_t *counts);
 
 /* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */
 void check_leaky(const population *p, const int32_t *state, const int32_t *arriving, int64_t time, place at);

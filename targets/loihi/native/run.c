@@ -15,10 +15,8 @@ typedef struct {
     int32_t *under_way;
     int32_t *y, *messages, *pairs, *active, *sums;
     const int32_t *nothing; /* zeros, for two ports */
-    int32_t sends;  /* messages that are not 0 */
-    int32_t bits;   /* all bits that differ from the sign in any message */
-    int32_t signs;  /* negative where any message is */
-    int32_t count;  /* active pairs, or NOT_PACKED */
+    events sent;
+    int32_t count; /* active pairs, or NOT_PACKED */
 } lane;
 
 #define NOT_PACKED -1
@@ -70,20 +68,10 @@ static void move_under_way(const network *net, const lane *l, int64_t now, int i
     }
 }
 
-/* Look at the messages of a lane that was updated: how many are not 0, and how wide they are. */
-static void survey(lane *l, int32_t size)
+/* Look at the messages of a lane that was updated, and count them by neuron unless `counts` is null. */
+static void survey(lane *l, int32_t size, int32_t *counts)
 {
-    const int32_t *restrict messages = l->messages;
-    int32_t sends = 0, bits = 0, signs = 0;
-    for (int32_t i = 0; i < size; i++) {
-        int32_t x = messages[i];
-        sends += x != 0;
-        bits |= x ^ (x >> 31);
-        signs |= x;
-    }
-    l->sends = sends;
-    l->bits = bits;
-    l->signs = signs;
+    list_messages(l->messages, size, counts, &l->sent);
     l->count = NOT_PACKED;
 }
 
@@ -96,7 +84,7 @@ static void pack(lane *l, int32_t size)
 
 static int is_wide(const lane *l)
 {
-    return l->bits >> PART_BITS != 0;
+    return l->sent.bits >> PART_BITS != 0;
 }
 
 /* Deliver messages of more than 16 bits. */
@@ -107,7 +95,7 @@ static void deliver_wide(lane *l, const wire *w, int32_t size, int32_t *to)
     part.right_shift = 0;
     memset(l->sums, 0, sizeof(int32_t) * (size_t)w->targets);
     for (int32_t shift = 0; more; shift += PART_BITS) {
-        more = l->bits >> shift >> PART_BITS != 0;
+        more = l->sent.bits >> shift >> PART_BITS != 0;
         int32_t count = pair_up(l->messages, size, shift, more ? (1 << PART_BITS) - 1 : -1, l->pairs, l->active);
         part.factor = (int32_t)((uint32_t)w->factor << shift);
         accumulate(&part, l->pairs, l->active, count, l->sums);
@@ -137,6 +125,9 @@ static void deliver(const network *net, lane *l, const wire *w, int32_t size, in
     int32_t *to = destination(net, l, w, time);
     if (w->diagonal) {
         deliver_diagonal(l, w, size, to);
+    } else if (w->rows) {
+        split_messages(&l->sent);
+        deliver_events(w, &l->sent, to);
     } else if (is_wide(l)) {
         deliver_wide(l, w, size, to);
     } else {
@@ -152,9 +143,9 @@ static int deliver_group(const network *net, lane *group, const wire *w, int32_t
     const int32_t *pairs[GROUP];
     int64_t sends = 0;
     for (int i = 0; i < GROUP; i++) {
-        if (!group[i].sends || is_wide(group + i))
+        if (!group[i].sent.count || is_wide(group + i))
             return 0;
-        sends += group[i].sends;
+        sends += group[i].sent.count;
     }
     /* Of so many neurons that send at random, half of the pairs are active where three in ten neurons are. */
     if (10 * sends < 3 * GROUP * (int64_t)size)
@@ -176,9 +167,9 @@ static int deliver_matrix(const network *net, block *b, int64_t first, const wir
     int32_t *to[LANES_AT_ONCE], bits = 0, signs = 0, depth = (size + 63) / 64 * 64;
     for (int64_t i = 0; i < here; i++) {
         /* That are active, where neurons send at random. */
-        pairs += lanes[i].sends - (int64_t)lanes[i].sends * lanes[i].sends / (2 * size);
-        bits |= lanes[i].sends ? lanes[i].bits : 0;
-        signs |= lanes[i].sends ? lanes[i].signs : 0;
+        pairs += lanes[i].sent.count - (int64_t)lanes[i].sent.count * lanes[i].sent.count / (2 * size);
+        bits |= lanes[i].sent.count ? lanes[i].sent.bits : 0;
+        signs |= lanes[i].sent.count ? lanes[i].sent.signs : 0;
     }
     int planes = bits < (signs < 0 ? 128 : 256) ? 1 : 2;
     /* A product does 1,024 multiplications a cycle and reads 48 bytes of weights; of a pair, events do 13 targets. */
@@ -186,11 +177,11 @@ static int deliver_matrix(const network *net, block *b, int64_t first, const wir
         return 0;
     int64_t row = (int64_t)depth * first;
     for (int64_t i = 0; i < here; i++) {
-        to[i] = lanes[i].sends ? destination(net, lanes + i, w, time) : NULL;
+        to[i] = lanes[i].sent.count ? destination(net, lanes + i, w, time) : NULL;
         int64_t own = row + i * depth;
         if (b->planes & 1 << (first / LANES_AT_ONCE))
             continue;
-        if (lanes[i].sends) {
+        if (lanes[i].sent.count) {
             pack_bytes(lanes[i].messages, size, planes, b->low + own, b->high + own);
         } else {
             memset(b->low + own, 0, (size_t)depth);
@@ -206,16 +197,16 @@ static void deliver_block(const network *net, block *b, const wire *w, int32_t s
 {
     int64_t slot = (time + 1 + w->delay) % net->slots, i = 0;
     for (int64_t k = 0; k < b->lanes; k++)
-        if (b->lane[k].sends)
+        if (b->lane[k].sent.count)
             arrived(net, b->lane + k, slot)[w->target] = 1;
     while (i < b->lanes) {
         if (w->tiles && i % LANES_AT_ONCE == 0 && deliver_matrix(net, b, i, w, size, time)) {
             i += LANES_AT_ONCE;
         } else if (
-            !w->diagonal && i % GROUP == 0 && i + GROUP <= b->lanes && deliver_group(net, b->lane + i, w, size, time)) {
+            !w->diagonal && !w->rows && i % GROUP == 0 && i + GROUP <= b->lanes && deliver_group(net, b->lane + i, w, size, time)) {
             i += GROUP;
         } else {
-            if (b->lane[i].sends)
+            if (b->lane[i].sent.count)
                 deliver(net, b->lane + i, w, size, time);
             i++;
         }
@@ -223,25 +214,25 @@ static void deliver_block(const network *net, block *b, const wire *w, int32_t s
 }
 
 /* Update a population of a lane where anything arrived, was given, or is still to be said. */
-static void update(const network *net, lane *l, int64_t time, int told, place at)
+static void update(const network *net, lane *l, int64_t time, int told, place at, int32_t *counts)
 {
     const population *p = net->population + at.index;
     uint8_t *has_arrived = arrived(net, l, time % net->slots) + at.index;
     int32_t *slot = under_way(net, l, time % net->slots) + p->port, *state = l->numbers + p->state;
     /* Zeros that all populations share are nearer than those of a slot. */
     const int32_t *arriving = *has_arrived ? slot : l->nothing;
-    l->sends = 0;
+    l->sent.count = 0;
     if (!*has_arrived && !told)
         return;
     if (at.found && p->kind == LIF)
         check_leaky(p, state, arriving, time, at);
-    update_population(p, state, arriving, time, l->y, l->messages);
+    update_population(p, state, arriving, time, at.found != NULL, l->y, l->messages);
     if (at.found)
         check_population(p, state, arriving, l->y, l->messages, at);
     if (*has_arrived)
         memset(slot, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
     *has_arrived = 0;
-    survey(l, p->size);
+    survey(l, p->size, counts);
 }
 
 /* From here on every message but 0 counts as 1. */
@@ -249,16 +240,7 @@ static void make_binary(lane *l, int32_t size)
 {
     for (int32_t i = 0; i < size; i++)
         l->messages[i] = l->messages[i] != 0;
-    survey(l, size);
-}
-
-static void count_messages(const population *p, const lane *l, int32_t *restrict counts, int32_t *record)
-{
-    const int32_t *restrict messages = l->messages;
-    for (int32_t i = 0; i < p->size; i++)
-        counts[i] += messages[i] != 0;
-    if (record)
-        memcpy(record + p->counter, l->messages, sizeof(int32_t) * (size_t)p->size);
+    survey(l, size, NULL);
 }
 
 static void flush(int64_t *restrict counts, int32_t *restrict recent, int32_t size)
@@ -272,21 +254,19 @@ static lane make_lane(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch,
     const int32_t *nothing)
 {
+    int32_t *digits;
     lane made = {
         .numbers = numbers, .stored = stored, .stored_arrived = stored_arrived, .under_way = scratch, .nothing = nothing};
-    int32_t **rows[SCRATCH] = {&made.y, &made.messages, &made.pairs, &made.active, &made.sums};
+    int32_t **rows[SCRATCH] = {&made.y,    &made.messages,     &made.pairs,       &made.active,
+                               &made.sums, &made.sent.sources, &made.sent.values, &digits};
     scratch += net->slots * net->ports;
+    made.sent.stride = net->widest;
     for (int row = 0; row < SCRATCH; row++, scratch += net->widest)
         *rows[row] = scratch;
+    made.sent.digits = (int8_t *)digits;
     made.arrived = (uint8_t *)scratch;
     return made;
 }
-
-/* What the host gives: `given_steps` rows of values for `all_lanes`, and the first lane of the block. */
-typedef struct {
-    const given *first;
-    int64_t count, steps, all_lanes, lane;
-} hosts;
 
 /* Take what the host gives a population in a step; return whether it gives anything. */
 static int take(const block *b, const hosts *host, int64_t step, int64_t index)
@@ -314,10 +294,12 @@ static void go_on(
     int any = 0, told = take(b, host, at.step, at.index) || !net->rests || now == 0;
     int64_t row = at.step * host->all_lanes + host->lane;
     for (int64_t i = 0; i < b->lanes; i++) {
-        update(net, b->lane + i, now, told, at);
-        if (!b->lane[i].sends)
+        update(net, b->lane + i, now, told, at, b->counts);
+        if (!b->lane[i].sent.count)
             continue;
-        count_messages(p, b->lane + i, b->counts, record ? record + (row + i) * net->counters : NULL);
+        if (record)
+            memcpy(
+                record + (row + i) * net->counters + p->counter, b->lane[i].messages, sizeof(int32_t) * (size_t)p->size);
         any = 1;
     }
     if (!any)
@@ -328,7 +310,7 @@ static void go_on(
         if (wire->binary && !binary) {
             b->planes = 0;
             for (int64_t i = 0; i < b->lanes; i++)
-                if (b->lane[i].sends)
+                if (b->lane[i].sent.count)
                     make_binary(b->lane + i, p->size);
         }
         binary = wire->binary;
@@ -355,15 +337,24 @@ void nmbrl_loihi_run(
     int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
     int64_t *counts, int32_t *record, overflow *found)
 {
-    int64_t kept = net->stored, populations = net->populations;
+    int64_t kept = net->stored, populations = net->populations, first = 0;
     block b;
     b.counts = scratch + net->lanes * (int64_t)net->scratch;
     const int32_t *nothing = b.counts + net->widest;
     b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
+    while (net->spikes && !record && !found && lanes - first >= VECTOR) {
+        hosts given_here = {host, host_count, given_steps, all_lanes, first};
+        int64_t vectors = (lanes - first) / VECTOR;
+        int count = vectors >= VECTORS ? VECTORS : vectors >= 2 ? 2 : 1;
+        run_spikes(
+            net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
+            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, count, steps, &given_here, counts);
+        first += count * VECTOR;
+    }
     if (net->matrices)
         open_matrices();
-    for (int64_t first = 0; first < lanes; first += net->lanes) {
+    for (; first < lanes; first += net->lanes) {
         hosts given_here = {host, host_count, given_steps, all_lanes, first};
         b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < b.lanes; i++) {

@@ -1,0 +1,65 @@
+/* Numbers of 16 lanes: lane by lane, as they are stored, and number by number, as vectors take them. */
+#ifndef NMBRL_LOIHI_TRANSPOSE_H
+#define NMBRL_LOIHI_TRANSPOSE_H
+
+#include <immintrin.h>
+
+#include "loihi.h"
+
+/* Sixteen rows of sixteen numbers. */
+static inline __attribute__((always_inline)) void transpose(__m512i *x)
+{
+    __m512i y[16];
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) {
+            x[i + 2 * k] = _mm512_unpacklo_epi64(y[i + k], y[i + 2 + k]);
+            x[i + 2 * k + 1] = _mm512_unpackhi_epi64(y[i + k], y[i + 2 + k]);
+        }
+    for (int i = 0; i < 4; i++) {
+        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
+        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 8; i++) {
+        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
+        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xdd);
+    }
+}
+
+static __mmask16 first_of(int32_t left)
+{
+    return left >= VECTOR ? 0xffff : (__mmask16)((1 << left) - 1);
+}
+
+/* From rows of numbers of 16 lanes, `stride` apart, to (size, 16). */
+static void gather(const int32_t *rows, int64_t stride, int32_t size, int32_t *to)
+{
+    for (int32_t n = 0; n < size; n += VECTOR) {
+        __m512i x[VECTOR];
+        for (int lane = 0; lane < VECTOR; lane++)
+            x[lane] = _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n);
+        transpose(x);
+        for (int i = 0; i < VECTOR && n + i < size; i++)
+            _mm512_storeu_si512(to + (n + i) * VECTOR, x[i]);
+    }
+}
+
+/* And back. */
+static void scatter(const int32_t *from, int32_t size, int64_t stride, int32_t *rows)
+{
+    for (int32_t n = 0; n < size; n += VECTOR) {
+        __m512i x[VECTOR];
+        for (int i = 0; i < VECTOR; i++)
+            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * VECTOR) : _mm512_setzero_si512();
+        transpose(x);
+        for (int lane = 0; lane < VECTOR; lane++)
+            _mm512_mask_storeu_epi32(rows + lane * stride + n, first_of(size - n), x[lane]);
+    }
+}
+
+#endif
