@@ -52,6 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "horizon": 10,
             "iterations": 2,
             "std_start": 0.7,
+            "deviation": 0.0,
             "margin": 0.0,
             "policy_samples": 16,
         },
