@@ -6,6 +6,8 @@ known from a native start, so that a gain that is missing is told from one that 
 
     python benchmarks/planners.py               # trains what is missing in runs/planners, then measures
     python benchmarks/planners.py --ceilings    # searches for the best returns anew, keeps what was measured
+
+The search knows nothing of the models, and is long: what it found once is kept in OUT.json.
 """
 
 import json
@@ -99,9 +101,16 @@ def compare(name: str, models: Sequence[Path], change: str, episodes: int, seed:
     return row
 
 
-def best_known(rows: Sequence[dict[str, Any]], change: str) -> dict[str, float]:
-    """The best return from a native start: of the search that knows the plant, and of any episode on that plant."""
-    found, _ = find_ceiling(change, PRESETS[DEFAULT]["action_repeat"])
+def best_known(rows: Sequence[dict[str, Any]], change: str, found: float | None) -> dict[str, float]:
+    """The best return from a native start: of the search that knows the plant, and of any episode on that plant.
+
+    Args:
+        rows: what was measured.
+        change: to the plant; see `parse_perturbation`.
+        found: what the search found before; None searches.
+    """
+    if found is None:
+        found, _ = find_ceiling(change, PRESETS[DEFAULT]["action_repeat"])
     same = [row["planners"].values() for row in rows if row["perturbation"] == parse_perturbation(change)]
     measured = max(max(map(max, figures["native"]["returns"])) for planners in same for figures in planners)
     return {"search": found, "episode": measured, "best": max(found, measured)}
@@ -120,11 +129,12 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"    {result['command']}",
         "",
-        "CEM and MPPI imagine the policy's own plan, noisy variants of it and their last plan shifted by a decision, "
-        "search around the better of the noiseless two, and take the result only if it promises more than the policy's "
-        "plan by half the spread of the policy's plans. The model that they imagine with corrects itself to the plant "
-        "within the episode (`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was "
-        "trained.",
+        "CEM and MPPI search for what to add to the policy's own actions as the model unrolls. They imagine the "
+        "policy's own plan, noisy variants of it and their last plan shifted by a decision, search around the better "
+        "of the noiseless two, and take the result only if it promises more than the policy's plan by half the spread "
+        "of the policy's plans. The model that they imagine with corrects itself to the plant within the episode "
+        "(`runtime/adaptation.py`); the policy alone cannot make use of that, and acts as it was trained. "
+        "[Why they gain](planner-trials.md), and what was tried.",
         "",
         "The last column of native starts is the best return known there: of a search that knows the plant's equations "
         "(`benchmarks/cartpole_ceiling.py`) or of any episode on that plant, whichever is more. It is a lower "
@@ -165,10 +175,12 @@ def bracketed(mean: float, interval: Sequence[float], sign: str = "") -> str:
 @reports_errors
 def main(seeds: tuple[int, ...], episodes: int, seed: int, out: Path, ceilings: bool) -> None:
     """Write OUT.md and OUT.json: policy, CEM and MPPI on finished runs and on runs of a third of the training."""
-    result = json.loads(out.with_suffix(".json").read_text()) if ceilings else measure(seeds, episodes, seed)
+    kept = json.loads(out.with_suffix(".json").read_text()) if ceilings or out.with_suffix(".json").exists() else None
+    found = {row["condition"]: row["ceiling"]["search"] for row in kept["rows"]} if kept and not ceilings else {}
+    result = kept if ceilings else measure(seeds, episodes, seed)
     for row, (name, _, change) in zip(result["rows"], CONDITIONS, strict=True):
         click.echo(f"{name}: best return", err=True)
-        row["ceiling"] = best_known(result["rows"], change)
+        row["ceiling"] = best_known(result["rows"], change, found.get(name))
     write_text(out.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
     write_text(out.with_suffix(".md"), markdown(result))
     click.echo(markdown(result))

@@ -121,7 +121,9 @@ def _checked(options: dict[str, Any], planner: str) -> PlannerOptions:
     given = {name: value for name, value in options.items() if value is not None}
     if given and planner == "policy":
         raise NmbrlError(f"--{next(iter(given)).replace('_', '-')} is no option of the policy; give another --planner")
-    return make_options(**given)
+    chosen = make_options(**given)
+    chosen.check_device()
+    return chosen
 
 
 def _describe(board: str | None, port: str | None) -> Board | None:

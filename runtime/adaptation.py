@@ -5,13 +5,18 @@ episode so far: how much of the present action acts (``alpha``; a heavier cart: 
 (``beta``; a late action: all of it), and for every observation how much of its predicted change happens (``kappa``; a
 longer pole: its speed changes less):
 
-    x' = x + kappa * (f(x, alpha a + beta a_previous) - x)
+    x' = x + kappa * (f(x, alpha a + beta a_previous) - x) + offset
 
 Discrete actions can only be mixed: ``(1 - beta) a + beta a_previous``.
 
 With f taken as affine in the action (mechanical plants are), this is linear in kappa for given alpha and beta and the
 other way round, so a few rounds of alternating least squares on running sums fit it; a prior holds the constants at 1,
-0 and 1 until the evidence weighs more. It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
+0 and 1 until the evidence weighs more. What they leave of the latest changes is averaged into an offset, which the fit
+does not have to explain: without it a model that is a little wrong where the plant rests shows a way back to the goal
+that nobody has to push for, and the plant rests beside the goal (offset-free model predictive control: Pannocchia and
+Rawlings, Disturbance models for offset-free model-predictive control, AIChE Journal 49, 2003).
+
+It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
 (Adaptive Control, 2nd edition, chapter 3) around a learned model.
 """
 
@@ -28,6 +33,8 @@ CHANGE_PRIOR = 0.02
 ACTION_RANGE = (-0.5, 2.0)
 CHANGE_RANGE = (0.25, 4.0)
 ROUNDS = 4
+# Share of the latest remainder in the offset.
+OFFSET_RATE = 0.1
 
 
 @dataclass
@@ -39,6 +46,7 @@ class _Parts:
         seen: 1 once an observation was folded in, else 0 (batch, 1).
         action: minus the prior, alpha and beta (batch, 2).
         change: minus the prior, kappa (batch, observation_size).
+        offset: what the constants leave of the change of a decision, normalised (batch, observation_size).
         products: sums of products of the three features (batch, observation_size, 3, 3).
         targets: sums of features times observed changes (batch, observation_size, 3).
     """
@@ -48,6 +56,7 @@ class _Parts:
     seen: Array
     action: Array
     change: Array
+    offset: Array
     products: Array
     targets: Array
 
@@ -70,6 +79,7 @@ class AdaptedExecutor(Executor):
             "seen": 1,
             "action_correction": 2,
             "change_correction": observations,
+            "offset": observations,
             "feature_products": observations * 9,
             "feature_targets": observations * 3,
         }
@@ -98,8 +108,11 @@ class AdaptedExecutor(Executor):
         features = np.stack([base - start, acted - base, late - base], axis=-1)
         change = normalise(observation) - start
         parts.products = parts.products + parts.seen[..., None, None] * features[..., :, None] * features[..., None, :]
-        parts.targets = parts.targets + parts.seen[..., None] * features * change[..., None]
+        parts.targets = parts.targets + parts.seen[..., None] * features * (change - parts.offset)[..., None]
         parts.action, parts.change = self._fit(parts.products, parts.targets)
+        weights = np.concatenate([np.ones_like(parts.seen), 1 + parts.action[:, :1], parts.action[:, 1:]], axis=1)
+        remainder = change - (1 + parts.change) * np.einsum("bi,boi->bo", weights, features)
+        parts.offset = parts.offset + np.float32(OFFSET_RATE) * parts.seen * (remainder - parts.offset)
         parts.model = self._executor.observe(parts.model, self._effective(parts, action), observation)
         parts.previous, parts.seen = action, np.ones_like(parts.seen)
         return self._join(parts)
@@ -109,7 +122,8 @@ class AdaptedExecutor(Executor):
         parts = self._split(state)
         imagined, reward, alive = self._executor.imagine(parts.model, self._effective(parts, action))
         if self._observed is not None:
-            imagined[:, self._observed] += parts.change * (imagined - parts.model)[:, self._observed]
+            changed = (imagined - parts.model)[:, self._observed]
+            imagined[:, self._observed] += parts.change * changed + parts.offset
         parts.model, parts.previous = imagined, action
         return self._join(parts), reward, alive
 
@@ -164,11 +178,10 @@ class AdaptedExecutor(Executor):
         return weights[:, 1:] - np.array([1.0, 0.0], np.float32), kappa - 1
 
     def _split(self, state: Array) -> _Parts:
-        model, previous, seen, action, change, products, targets = np.split(state, self._bounds[:-1], axis=1)
+        model, previous, seen, action, change, offset, products, targets = np.split(state, self._bounds[:-1], axis=1)
         size = self.interface.task.observation_size
-        return _Parts(
-            model, previous, seen, action, change, products.reshape(-1, size, 3, 3), targets.reshape(-1, size, 3)
-        )
+        products, targets = products.reshape(-1, size, 3, 3), targets.reshape(-1, size, 3)
+        return _Parts(model, previous, seen, action, change, offset, products, targets)
 
     def _join(self, parts: _Parts) -> Array:
         values = (getattr(parts, name) for name in _Parts.__dataclass_fields__)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nmbrl.train.learner import Learner
 
 # What numbers are drawn for; each purpose has random streams of its own, so that none depends on another's use.
-STARTS, NOISE, BATCHES, PLANS = range(4)
+STARTS, NOISE, BATCHES, PLANS, QUIET = range(5)
 
 
 def stream(seed: int, purpose: int, *counts: int) -> np.random.Generator:
@@ -87,13 +87,16 @@ class Collector:
         """
         lanes = [self._start(environment, index, lane) for lane, environment in enumerate(self.environments)]
         choose = self._by_policy(learner, index) if learner else self._at_random(index)
+        longest = self.config.longest_episode
+        if learner is None:
+            longest = self.config.longest_random_episode or longest
         dropped = 0
         while any(lane.running for lane in lanes):
             actions = choose(np.stack([lane.observation for lane in lanes]))
             if not np.isfinite(actions).all():
                 raise NmbrlError("training diverged: the policy's action is not a finite number")
             running = [(lane, action) for lane, action in zip(lanes, actions, strict=True) if lane.running]
-            dropped += sum(self._step(lane, action) for lane, action in running)
+            dropped += sum(self._step(lane, action, longest) for lane, action in running)
             after(len(running), [lane.total for lane in lanes])
         for lane in lanes:
             if lane.stretch is not None:
@@ -107,13 +110,13 @@ class Collector:
             raise NmbrlError(f"{environment.task.env}: the first observation of an episode is not finite")
         return Lane(environment, observation, self.replay.begin(observation, first=True))
 
-    def _step(self, lane: Lane, action: Array) -> bool:
-        """Make a lane's decision; return whether it had to be dropped."""
+    def _step(self, lane: Lane, action: Array, longest: int) -> bool:
+        """Make a lane's decision, the last one if it is the `longest`; return whether it had to be dropped."""
         observation, reward, terminated, truncated = lane.environment.step(action)
         if terminated and not self.config.terminates:
             raise NmbrlError(f"{lane.environment.task.env} ended an episode in a terminal state: --set terminates=true")
         lane.decisions += 1
-        lane.running = not (terminated or truncated or lane.decisions == self.config.longest_episode)
+        lane.running = not (terminated or truncated or lane.decisions == longest)
         finite = bool(np.isfinite(observation).all() and np.isfinite(reward))
         if finite:
             lane.total += reward
@@ -136,13 +139,14 @@ class Collector:
         if self.config.planner != "policy":
             planner = make_planner(self.config.planner, executor, adapt=False, **self.config.planner_options)
             planner.reset(stream(self.config.seed, PLANS, index).integers(2**62, size=lanes).tolist())
+        quiet = bool(stream(self.config.seed, QUIET, index).random() < self.config.learner.quiet_share)
         state = executor.reset(lanes)
         action = np.zeros((lanes, self.replay.action_size), np.float32)
 
         def choose(observations: Array) -> Array:
             nonlocal state, action
             state = executor.observe(state, action, observations)
-            action = learner.explore(state, generator)
+            action = learner.explore(state, generator, quiet)
             if planner is not None:
                 policy = executor.project_action(executor.act(state))
                 action = executor.project_action(planner.decide(state) + action - policy)

@@ -44,6 +44,10 @@ class LearnerConfig(Settings):
         rewarded_share: share of the sequences that is drawn in proportion to the rewards above zero in them; where
             those are rare, neither model nor policy would else see enough of what earns them.
         starts: imagined trajectories in an actor-critic update.
+        continued_share: share of them that begin where one of the last update ended, not in the replay: where the
+            present policy leads, whether or not an environment was ever there.
+        quiet_share: share of them, and of the episodes collected, without exploration: what noise keeps the policy
+            out of is then learned from too. Box actions only.
         horizon: decisions in an imagined trajectory.
         discount: discount factor of one decision.
         trace: lambda of the lambda-returns.
@@ -57,6 +61,8 @@ class LearnerConfig(Settings):
         average_rate: share by which the deployed weights move towards the trained ones, an update.
         reward_weight: weight of the reward's squared error beside the observation's.
         entropy: weight of the exploration bonus (log standard deviation, or entropy of discrete actions).
+        saturation: weight of the squared excess over 2 of box policies' outputs before tanh; beyond it next to no
+            gradient is left, and a policy that is wrong there stays wrong.
         smallest_std: standard deviation below which exploration never falls.
         smallest_return_scale: floor of the 5 % to 95 % range of returns (normalised to [0, 1]) that scales the actor.
     """
@@ -70,6 +76,8 @@ class LearnerConfig(Settings):
     sequence_length: int = Field(default=10, ge=1)
     rewarded_share: float = Field(default=0.0, ge=0, le=1)
     starts: int = Field(default=96, ge=1)
+    continued_share: float = Field(default=0.0, ge=0, lt=1)
+    quiet_share: float = Field(default=0.0, ge=0, le=1)
     horizon: int = Field(default=16, ge=1)
     discount: float = Field(default=0.97, gt=0, lt=1)
     trace: float = Field(default=0.95, ge=0, le=1)
@@ -83,6 +91,7 @@ class LearnerConfig(Settings):
     average_rate: float = Field(default=0.01, gt=0, le=1)
     reward_weight: float = Field(default=10.0, ge=0)
     entropy: float = Field(default=1e-3, ge=0)
+    saturation: float = Field(default=0.0, ge=0)
     smallest_std: float = Field(default=0.1, gt=0, lt=1)
     smallest_return_scale: float = Field(default=0.03, gt=0)
 
@@ -126,6 +135,7 @@ class TrainingConfig(Settings):
             exploration is added to whatever it decides.
         planner_options: fields of `nmbrl.runtime.planners.PlannerOptions`.
         longest_episode: decisions after which an episode is cut off.
+        longest_random_episode: the same of one with random actions; None is as long.
         capacity: decisions in memory that updates draw from; the oldest episodes drop out.
         calibration_episodes: newest episodes kept in ``calibration.npz`` for conversions.
         checkpoint_seconds: least time between two checkpoints; a killed training repeats what follows the last one.
@@ -146,6 +156,7 @@ class TrainingConfig(Settings):
     planner: str = "policy"
     planner_options: dict[str, Any] = {}
     longest_episode: int = Field(default=2000, ge=1)
+    longest_random_episode: int | None = Field(default=None, ge=1)
     capacity: int = Field(default=1_000_000, ge=1)
     calibration_episodes: int = Field(default=8, ge=1)
     checkpoint_seconds: float = Field(default=10.0, ge=0)

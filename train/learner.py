@@ -15,6 +15,8 @@ from nmbrl.train.models.architectures import build_model
 from nmbrl.train.models.trainable import Scales, TrainableModel
 
 Batch = Mapping[str, Array]
+# Outputs of a box policy before tanh beyond which its derivative, 0.07 there, is as good as lost.
+SATURATED = 2.0
 
 
 class Learner:
@@ -58,6 +60,7 @@ class Learner:
         self.scales: Scales | None = None
         self._mean, self._std = torch.zeros(task.observation_size), torch.ones(task.observation_size)
         self._return_scale = torch.zeros(())
+        self._ends: Tensor | None = None
         self.updates = 0
 
     def executor(self) -> TorchExecutor:
@@ -83,18 +86,21 @@ class Learner:
         self._deployed = None
 
     @torch.no_grad()
-    def explore(self, state: Array, generator: torch.Generator) -> Array:
+    def explore(self, state: Array, generator: torch.Generator, quiet: bool = False) -> Array:
         """Sample the live policy for collection.
 
         Args:
             state: flat states (batch, state_size) of the live model.
             generator: source of the noise.
+            quiet: give the mean action of a box policy instead.
 
         Returns:
             Actions (batch, action_size): in [-1, 1], or one-hot.
         """
         features = self.live.policy.features(torch.from_numpy(state))
         noise = self.explorer.noise((len(state), self.task.action_size), generator)
+        if quiet and not self.explorer.discrete:
+            noise.zero_()
         return self.explorer.act(self.live.policy.output(features), features, noise)[0].numpy()
 
     def update(self, batch: Batch) -> dict[str, float]:
@@ -132,6 +138,8 @@ class Learner:
             "generator": self.generator.get_state(),
             "updates": torch.tensor(self.updates),
         }
+        if self._ends is not None:
+            tensors["ends"] = self._ends
         for part, module in self._parts().items():
             tensors |= {f"{part}.{name}": tensor for name, tensor in module.named_parameters()}
         for name, optimiser in self._optimisers.items():
@@ -158,6 +166,7 @@ class Learner:
                 optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
             self.generator.set_state(state["generator"])
             self._return_scale, self.updates = state["return_scale"].clone(), int(state["updates"])
+            self._ends = state["ends"].clone() if self.config.continued_share and self.updates else None
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise NmbrlError(f"the saved state does not fit the learner's configuration: {reason}") from error
@@ -188,17 +197,28 @@ class Learner:
         metrics |= {f"model/{name}": part for name, part in loss.parts.items()} | loss.metrics
         metrics["model/gradient"] = self._step("model", self._world, total, 10.0)
         chosen = torch.randint(len(loss.states), (self.config.starts,), generator=self.generator)
-        return loss.states[chosen]
+        start = loss.states[chosen]
+        if self._ends is not None:
+            count = round(self.config.continued_share * len(start))
+            going = torch.randperm(len(start), generator=self.generator)[:count]
+            start[going] = self._ends[going]
+        return start
 
     def _improve(self, start: Tensor, metrics: dict[str, Tensor]) -> None:
         """Imagine from `start`, then one step on the policy and one on the value."""
         config = self.config
         noise = self.explorer.noise((config.horizon, len(start), self.task.action_size), self.generator)
+        if not self.explorer.discrete:
+            noise[:, : round(config.quiet_share * len(start))] = 0
         _require(self._world, False)
         with torch.set_grad_enabled(not self.explorer.discrete):
             rollout = self._imagine(start, noise)
             values = self.slow_critic(rollout.states).squeeze(-1).clamp(*self._value_bounds())
         _require(self._world, True)
+        if config.continued_share:
+            # A trajectory that came to an end begins again.
+            goes_on = rollout.continues.detach().prod(0)[:, None] > 0.5
+            self._ends = torch.where(goes_on, rollout.states[-1].detach(), start)
         discounts = config.discount * rollout.continues
         returns = lambda_returns(rollout.rewards, discounts, values, config.trace)
         # Share of each imagined step that is reached before the episode ends.
@@ -211,7 +231,11 @@ class Learner:
         divisor = self._return_scale.clamp_min(config.smallest_return_scale)
         actor_loss, entropy = self._actor_loss(rollout, returns / unit / divisor, values / unit / divisor, reached)
         metrics["actor/loss"], metrics["actor/entropy"] = actor_loss, entropy
-        metrics["actor/gradient"] = self._step("actor", self._policy, actor_loss - config.entropy * entropy, 1.0)
+        actor_loss = actor_loss - config.entropy * entropy
+        if config.saturation and not self.explorer.discrete:
+            excess = (self.live.policy(rollout.states[:-1].detach()).abs() - SATURATED).clamp_min(0)
+            actor_loss = actor_loss + config.saturation * excess.square().mean()
+        metrics["actor/gradient"] = self._step("actor", self._policy, actor_loss, 1.0)
         estimates = self.live.critic(rollout.states[:-1].detach()).squeeze(-1) / unit
         critic_loss = (reached * (estimates - targets).square()).mean()
         metrics["critic/loss"] = critic_loss

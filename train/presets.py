@@ -15,17 +15,22 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # The reward is 0 but near the top, and the policy settles for spinning through it unless much that it learns from
     # is drawn by reward: many short random episodes, which begin at any angle, bring that. A pole near the top makes
-    # gradients grow with the time that is imagined: a short horizon.
+    # gradients grow with the time that is imagined: a short horizon. Noise brakes a pole that spins: without it, and
+    # further on than the horizon, the policy has to have been there to learn that spinning is worth little.
     "pendulum-swingup": {
         "env": "dm_control/pendulum-swingup-v0",
         "action_repeat": 4,
         "terminates": False,
         "frames": 30_000,
         "random_frames": 20_000,
-        "longest_episode": 25,
+        "longest_episode": 100,
+        "longest_random_episode": 25,
         "evaluation": {"interval": 2000},
         "learner": {
             "rewarded_share": 0.4,
+            "continued_share": 0.6,
+            "quiet_share": 0.5,
+            "saturation": 0.01,
             "horizon": 5,
             "discount": 0.98,
             "entropy": 3e-4,
@@ -47,6 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "horizon": 10,
             "iterations": 2,
             "std_start": 0.7,
+            "deviation": 0.0,
             "margin": 0.0,
             "policy_samples": 16,
         },

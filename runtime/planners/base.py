@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field, model_validator
 
+from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Frozen
 
 
@@ -20,6 +21,8 @@ class PlannerOptions(Frozen):
         policy_samples: of the samples of the first iteration, those that follow the policy, the first without noise.
         temperature: of MPPI's weights, in standard deviations of the elites' scores.
         std_start: standard deviation of box actions in the first iteration, and of the noise on policy samples.
+        deviation: standard deviation, in the first iteration, of what box plans add to the policy's actions as the
+            model unrolls; 0: plans are the actions themselves, as they always are in a C bundle's own planner.
         std_floor: least standard deviation of box actions in later iterations; for discrete actions, least
             probability of all actions together.
         correlation: of the noise of successive decisions in a sequence, so that samples push instead of tremble.
@@ -34,6 +37,7 @@ class PlannerOptions(Frozen):
     policy_samples: int = Field(default=8, ge=1)
     temperature: float = Field(default=0.5, gt=0)
     std_start: float = Field(default=0.5, gt=0)
+    deviation: float = Field(default=0.1, ge=0)
     std_floor: float = Field(default=0.05, ge=0)
     correlation: float = Field(default=0.5, ge=0, lt=1)
     margin: float = Field(default=0.5, ge=0)
@@ -45,6 +49,15 @@ class PlannerOptions(Frozen):
         if self.policy_samples > self.samples - 2:
             raise ValueError(f"{self.policy_samples} policy samples leave nothing of {self.samples} samples to search")
         return self
+
+    def check_device(self) -> None:
+        """Check that a C bundle's own planner can do this.
+
+        Raises:
+            NmbrlError: if deviations from the policy were asked for.
+        """
+        if "deviation" in self.model_fields_set and self.deviation > 0:
+            raise NmbrlError("a device searches for the actions themselves: planner option deviation must be 0 there")
 
 
 class Planner(ABC):

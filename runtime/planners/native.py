@@ -17,10 +17,14 @@ class Native(Planner):
         executor: an opened C bundle.
         method: ``policy``, ``shooting``, ``cem`` or ``mppi``.
         options: what the search may spend.
+
+    Raises:
+        NmbrlError: if the C code refuses the options.
     """
 
     def __init__(self, executor: CExecutor, method: str, options: PlannerOptions | None = None) -> None:
         super().__init__(executor, options)
+        self.options.check_device()
         self._open = lambda: executor.open_planner(method, self.options.model_dump())
         self._quantise = executor.quantise_state
         self._calls = {warm: model_calls(method, self.options.model_dump(), warm) for warm in (False, True)}

@@ -24,7 +24,7 @@ from nmbrl.targets.load import load
 from .host_board import HostBoard
 from .plant import BOX, DISCRETE, plant_for
 
-SMALL = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samples=2)
+SMALL = PlannerOptions(samples=8, horizon=3, iterations=2, elites=3, policy_samples=2, deviation=0)
 
 
 @pytest.mark.parametrize("planner", ["policy", "cem", "mppi", "shooting"])

@@ -119,6 +119,7 @@ def test_firmware_is_written_for_flashing(small_c: tuple[Path, Path], tmp_path: 
         (("--port", "/dev/ttyNowhere"), "cannot open /dev/ttyNowhere"),
         (("--board", "qemu:mps2-an386", "--samples", "9"), "--samples is no option of the policy"),
         (("--board", "qemu:mps2-an386", "--planner", "cem", "--samples", "1"), "planner option samples"),
+        (("--board", "qemu:mps2-an386", "--planner", "cem", "--deviation", "0.1"), "option deviation must be 0 there"),
         (("--board", "qemu:mps2-an386", "--faults", "loss=7"), "a probability is between 0 and 1, not '7'"),
         (("--board", "qemu:template", "--semihosting"), "template talks through its UART only"),
         (("--board", "mps2-an386"), "give qemu:mps2-an386 to emulate it, --firmware FILE to build for it, or --port"),

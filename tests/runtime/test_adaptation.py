@@ -4,7 +4,7 @@ import pytest
 from nmbrl.runtime.adaptation import AdaptedExecutor
 from nmbrl.runtime.planners import make_planner
 
-from .plants import DISCOUNT, A, B, ChainModel, PointMassModel, Q, R
+from .plants import DISCOUNT, A, B, ChainModel, PointMassModel, Q, R, riccati
 
 LANES = 3
 
@@ -58,6 +58,23 @@ def test_imagination_then_follows_the_changed_plant(change):
     adapted, unadapted = np.array(errors).max(axis=0)
     assert adapted < 0.03
     assert change == (1.0, 0.0, 1.0) or unadapted > 5 * adapted
+
+
+def test_imagination_follows_a_constant_push_that_the_model_knows_nothing_of():
+    model = AdaptedExecutor(PointMassModel())
+    push, none, random = np.array([0.0, 0.05]), np.zeros((LANES, 1), np.float32), np.random.default_rng(4)
+    x = random.uniform(-0.5, 0.5, (LANES, 2))
+    state = model.observe(model.reset(LANES), none, x.astype(np.float32))
+    for _ in range(60):
+        action = (random.uniform(-0.3, 0.3, (LANES, 1)) - x @ riccati()[0].T).astype(np.float32)
+        x = plant(x, action, none, 1.0, 0.0, 1.0) + push
+        state = model.observe(state, action, x.astype(np.float32))
+    imagined = state
+    for _ in range(8):
+        x = plant(x, none, none, 1.0, 0.0, 1.0) + push
+        imagined, *_ = model.imagine(imagined, none)
+    # Without the offset the speed would be wrong by eight pushes.
+    np.testing.assert_allclose(model.decode(imagined), x, atol=0.25 * 8 * push[1])
 
 
 def test_late_discrete_actions_are_identified():

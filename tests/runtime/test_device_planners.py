@@ -67,6 +67,13 @@ def test_a_c_bundle_plans_in_c(small_c):
     assert isinstance(planner, Native)
 
 
+def test_a_c_bundle_refuses_to_search_for_deviations(small_c):
+    sizes = {"samples": 8, "horizon": 2, "iterations": 1, "elites": 2, "policy_samples": 1}
+    with pytest.raises(NmbrlError, match="deviation must be 0"):
+        make_planner("cem", load(small_c[0]), deviation=0.1, **sizes)
+    assert isinstance(make_planner("cem", load(small_c[0]), deviation=0.0, **sizes), Native)
+
+
 def test_the_library_refuses_what_its_memory_does_not_hold(small_c):
     executor = load(small_c[0])
     given = PlannerOptions(samples=8, horizon=2, elites=2, policy_samples=1).model_dump()

@@ -56,7 +56,7 @@ def test_guided_decisions_are_the_policys_with_the_deviation_added():
 @pytest.mark.parametrize("name", SEARCHES)
 def test_search_finds_the_linear_quadratic_optimum_without_a_policy(name):
     planner = make_planner(
-        name, PointMassModel(skill=0.0), adapt=False, horizon=6, iterations=6, samples=128, margin=0.0
+        name, PointMassModel(skill=0.0), adapt=False, horizon=6, iterations=6, samples=128, margin=0.0, deviation=0.0
     )
     planner.reset(range(len(STATES)))
     best = np.clip(-STATES @ riccati()[0].T, -1, 1)
@@ -64,8 +64,9 @@ def test_search_finds_the_linear_quadratic_optimum_without_a_policy(name):
 
 
 @pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("deviation", [0.0, 0.3])
 @pytest.mark.parametrize("skill", [1.0, 0.2, -0.3])
-def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill):
+def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill, deviation):
     def closed_loop_cost(planner):
         state, total = STATES.copy(), np.zeros(len(STATES))
         planner.reset(range(len(STATES)))
@@ -79,7 +80,7 @@ def test_search_on_an_exact_model_loses_nothing_to_the_policy(name, skill):
     model = PointMassModel(skill)
     policy, search = (
         closed_loop_cost(make_planner("policy", model)),
-        closed_loop_cost(make_planner(name, model, adapt=False, margin=0.0)),
+        closed_loop_cost(make_planner(name, model, adapt=False, margin=0.0, deviation=deviation)),
     )
     optimum = np.einsum("bi,ij,bj->b", STATES, riccati()[1], STATES).mean()
     assert search <= policy * 1.0005
@@ -212,15 +213,41 @@ def test_actions_are_valid_whatever_the_sizes(name, discrete, lanes, samples, ho
         np.testing.assert_array_equal(model.project_action(action), action)
 
 
-def test_a_search_spends_what_its_options_say():
+@pytest.mark.parametrize("name", SEARCHES)
+def test_deviations_are_added_to_the_policy_in_every_imagined_state(name):
+    gain = 0.5 * riccati()[0][0]
+    model = PointMassModel(skill=0.5)
+    planner = make_planner(name, model, adapt=False, margin=0.0, deviation=0.05)
+    planner.reset([3])
+    action = planner.decide(STATES[:1])
+    deviations = planner._last[0, :, 0]
+    assert np.abs(deviations).max() > 0.01
+    assert action.item() == pytest.approx(-gain @ STATES[0] + deviations[0], abs=1e-6)
+
+    def score(added):
+        s, total = STATES[0].astype(float), 0.0
+        for t, more in enumerate(added):
+            a = np.clip(-gain @ s + more, -1, 1)
+            total -= DISCOUNT**t * (s @ Q @ s + 0.1 * a * a)
+            s = A @ s + B[:, 0] * a
+        return total - DISCOUNT ** len(added) * s @ riccati()[1] @ s
+
+    assert score(deviations) > score(np.zeros(8))
+
+
+@pytest.mark.parametrize(("deviation", "guided"), [(0.0, 8 * 8 + 1), (0.1, (3 * 64 + 1) * 8)])
+def test_a_search_spends_what_its_options_say(deviation, guided):
     model = PointMassModel()
-    planner = make_planner("cem", model, adapt=False, samples=64, horizon=8, iterations=3, policy_samples=8)
+    planner = make_planner(
+        "cem", model, adapt=False, samples=64, horizon=8, iterations=3, policy_samples=8, deviation=deviation
+    )
     planner.reset([0])
     planner.decide(STATES[:1])
     model.counts.clear()
     planner.decide(STATES[:1])
-    # Three iterations and the verdict on the final plan; the policy takes 8 plans and the end of the shifted one.
-    assert model.counts == {"imagine": (3 * 64 + 1) * 8, "act": 8 * 8 + 1, "value": 3 * 64 + 1}
+    # Three iterations and the verdict on the final plan. The policy takes 8 plans and the end of the shifted one, or
+    # part in every plan.
+    assert model.counts == {"imagine": (3 * 64 + 1) * 8, "act": guided, "value": 3 * 64 + 1}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +256,7 @@ def test_a_search_spends_what_its_options_say():
         ("cma", {}, "there is no planner 'cma'; choose from policy, cem"),
         ("cem", {"samples": 2}, "samples"),
         ("cem", {"horizon": 0}, "horizon"),
+        ("cem", {"deviation": -0.1}, "deviation"),
         ("cem", {"depth": 3}, "depth"),
         ("mppi", {"temperature": 0.0}, "temperature"),
         ("cem", {"samples": 16, "elites": 20}, "20 elites of 16 samples"),

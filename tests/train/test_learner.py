@@ -1,5 +1,8 @@
 """The learner: deployed weights, exact continuation, bad input."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -25,8 +28,8 @@ def make_batch(task: Task, seed: int, terminates: bool) -> dict[str, np.ndarray]
     return {name: part.astype(np.float32) for name, part in parts.items()}
 
 
-def make_learner(task: Task, terminates: bool, seed: int = 0) -> Learner:
-    learner = Learner(CONFIG, task, seed, terminates)
+def make_learner(task: Task, terminates: bool, seed: int = 0, config: LearnerConfig = CONFIG) -> Learner:
+    learner = Learner(config, task, seed, terminates)
     batch = make_batch(task, 99, terminates)
     learner.set_scales(measure(list(batch["o"]), list(batch["r"]), task.action_repeat))
     return learner
@@ -34,12 +37,14 @@ def make_learner(task: Task, terminates: bool, seed: int = 0) -> Learner:
 
 @pytest.mark.parametrize("task", [BOX, DISCRETE], ids=["box", "discrete"])
 @pytest.mark.parametrize("terminates", [False, True])
-def test_continues_bit_for_bit(task, terminates):
-    unbroken = make_learner(task, terminates)
+@pytest.mark.parametrize("continued_share", [0.0, 0.5])
+def test_continues_bit_for_bit(task, terminates, continued_share):
+    config = CONFIG.model_copy(update={"continued_share": continued_share})
+    unbroken = make_learner(task, terminates, config=config)
     for seed in range(3):
         unbroken.update(make_batch(task, seed, terminates))
     saved = unbroken.state()
-    resumed = Learner(CONFIG, task, 123, terminates)
+    resumed = Learner(config, task, 123, terminates)
     resumed.restore(saved)
     for seed in range(3, 6):
         expected = unbroken.update(make_batch(task, seed, terminates))
@@ -98,6 +103,60 @@ def test_exploration_stays_in_range_and_repeats():
         assert np.abs(one).max() <= 1
         if task.action_kind == "discrete":
             np.testing.assert_array_equal(one.sum(1), 1)
+
+
+def watch(learner: Learner, **changes) -> list:
+    """Return a list that imagination adds its start, noise and end to; `changes` are made to what it returns."""
+    seen, imagine = [], learner._imagine
+
+    def watched(start, noise):
+        rollout = dataclasses.replace(imagine(start, noise), **changes)
+        seen.append((start.clone(), noise.clone(), rollout.states[-1].detach().clone()))
+        return rollout
+
+    learner._imagine = watched
+    return seen
+
+
+def test_imagination_goes_on_where_it_ended():
+    learner = make_learner(BOX, False, config=CONFIG.model_copy(update={"continued_share": 0.75}))
+    seen = watch(learner)
+    for seed in range(3):
+        learner.update(make_batch(BOX, seed, False))
+    for (_, _, end), (start, _, _) in itertools.pairwise(seen):
+        assert (start == end).all(1).sum() == 6
+
+
+def test_imagination_does_not_go_on_from_an_end():
+    learner = make_learner(BOX, True, config=CONFIG.model_copy(update={"continued_share": 0.75}))
+    seen = watch(learner, continues=torch.full((3, 8), 0.4))
+    for seed in range(2):
+        learner.update(make_batch(BOX, seed, True))
+    assert (seen[0][0] == seen[1][0]).all(1).sum() == 6
+
+
+def test_a_share_of_trajectories_and_episodes_is_without_exploration():
+    learner = make_learner(BOX, False, config=CONFIG.model_copy(update={"quiet_share": 0.25}))
+    seen = watch(learner)
+    learner.update(make_batch(BOX, 0, False))
+    np.testing.assert_array_equal((seen[0][1] == 0).all(-1).all(0), np.arange(8) < 2)
+    state = np.random.default_rng(0).normal(size=(50, 19)).astype(np.float32)
+    mean = torch.tanh(learner.live.policy(torch.from_numpy(state))).detach().numpy()
+    np.testing.assert_allclose(learner.explore(state, torch.Generator(), quiet=True), mean, atol=1e-6)
+    assert np.abs(learner.explore(state, torch.Generator()) - mean).max() > 0.1
+
+
+def test_a_saturated_policy_comes_back():
+    state, outputs = torch.zeros(1, 19), {}
+    for saturation in (0.0, 1.0):
+        learner = make_learner(BOX, False, config=CONFIG.model_copy(update={"saturation": saturation}))
+        with torch.no_grad():
+            learner.live.policy.output.bias.fill_(20.0)
+        for seed in range(100):
+            learner.update(make_batch(BOX, seed, False))
+        outputs[saturation] = learner.live.policy(state).min().item()
+    assert outputs[0.0] > 19.9
+    assert outputs[1.0] < 19.5
 
 
 def test_learning_rates_fall_to_their_share_and_stay():

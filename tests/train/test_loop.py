@@ -13,6 +13,7 @@ from nmbrl.train.learner import Learner
 from nmbrl.train.loop import train
 from nmbrl.train.replay import Replay
 from nmbrl.train.run import METRICS, MODEL, RunDirectory, open_run
+from nmbrl.train.scales import measure
 
 from .conftest import tiny
 
@@ -69,6 +70,17 @@ def test_decisions_that_are_not_finite_are_dropped():
 def test_an_end_that_cannot_be_is_said():
     with pytest.raises(NmbrlError, match="Corridor-v0 ended an episode in a terminal state: --set terminates=true"):
         collect("Corridor-v0", terminates=False, rounds=9)
+
+
+def test_random_episodes_have_a_length_of_their_own():
+    replay, _ = collect("dm_control/cartpole-swingup-v0", terminates=False, longest_episode=9, longest_random_episode=4)
+    assert [stretch.length for stretch in replay.closed] == [4] * 6
+    environment = Environment("dm_control/cartpole-swingup-v0")
+    config = tiny(longest_episode=9, longest_random_episode=4)
+    learner = Learner(config.learner, environment.task, seed=0)
+    learner.set_scales(measure([np.eye(5, dtype=np.float32)], [np.ones(4, np.float32)], 1))
+    Collector(config, [environment], replay).play(0, learner, lambda decisions, returns: None)
+    assert replay.closed[-1].length == 9
 
 
 def test_random_actions_dwell():

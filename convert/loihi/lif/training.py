@@ -319,7 +319,8 @@ def measure_aims(interface: Interface, corpus: Corpus, context: int) -> Aims:
     scale = math.sqrt(len(belief)) / np.maximum(size[:context], 1e-3 * size[0])
 
     def tensor(array: Array) -> Tensor:
-        return torch.from_numpy(np.atleast_1d(array).astype(np.float32))
+        # In C order, as a checkpoint has it: products of matrices in another order may round otherwise.
+        return torch.from_numpy(np.atleast_1d(array).astype(np.float32, order="C"))
 
     return Aims(
         change=tensor(change).clamp_min(1e-3),

@@ -1,0 +1,44 @@
+"""What is kept of a return, against SciPy's bootstrap, and the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loihi_returns import compare, kept, table
+
+RUN = Path(__file__).parents[2] / "examples" / "cartpole-swingup"
+
+
+def test_an_equal_return_is_kept_whole():
+    returns = np.random.default_rng(0).uniform(500, 900, 20)
+    assert kept(returns, returns) == [1, 1, 1]
+    np.testing.assert_allclose(kept(0.5 * returns, returns), 0.5)
+
+
+def test_the_interval_is_of_pairs():
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(1)
+    reference = random.uniform(100, 900, 20)
+    returns = reference + random.normal(-10, 20, 20)
+    share, low, high = kept(returns, reference)
+    assert share == pytest.approx(returns.mean() / reference.mean())
+    found = stats.bootstrap(
+        (returns, reference),
+        lambda one, other, axis: one.mean(axis) / other.mean(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        random_state=np.random.default_rng(2),
+    ).confidence_interval
+    np.testing.assert_allclose((low, high), found, atol=2e-3)
+
+
+def test_a_model_keeps_all_of_itself():
+    rows = compare((RUN,), 1, 0)["rows"]
+    row = rows[str(RUN)]
+    assert row["native"]["kept"] == row["varied"]["kept"] == [1, 1, 1]
+    assert row["native"]["mean"] > 800
+    assert 0 < row["imagination"][1] < row["imagination"][15]
+    heading, rule, line = table(rows).splitlines()
+    assert line.startswith(f"| {RUN} | {row['native']['mean']:.1f} [")
+    assert heading.count("|") == rule.count("|") == line.count("|")
