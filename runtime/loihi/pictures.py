@@ -21,11 +21,20 @@ from nmbrl.targets.loihi.placement import Core, Placement
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FORMATS = (".png", ".svg", ".pdf")
-STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "nmbrl", "font.size": 9}
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nmbrl",
+    "font.size": 9,
+    # Every text of an SVG names all fonts that are here.
+    "font.sans-serif": ["DejaVu Sans"],
+}
+# Dots an inch of what is drawn as pixels.
+DPI = 150
 # Cores that a chart of bars can name.
 LONGEST_CHART = 32
 # Populations whose potentials are drawn.
 TRACED = 8
+METADATA: Any = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def check_picture_path(path: Path) -> None:
@@ -38,17 +47,21 @@ def check_picture_path(path: Path) -> None:
         raise NmbrlError(f"{path}: pictures are {', '.join(FORMATS)}")
 
 
+def encode(figure: Figure, suffix: str, dpi: int = DPI, transparent: bool = False) -> bytes:
+    """Return a figure as a file of one of `FORMATS`; equal figures give equal bytes."""
+    stream = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=METADATA[suffix], transparent=transparent)
+    return stream.getvalue()
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure; equal figures give equal bytes.
+    """Write a figure.
 
     Raises:
         NmbrlError: if it cannot be written.
     """
-    stream = io.BytesIO()
-    metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(stream, format=path.suffix[1:], dpi=150, metadata=metadata[path.suffix])
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, encode(figure, path.suffix))
 
 
 def draw_placement(placement: Placement) -> Figure:
@@ -196,11 +209,12 @@ def draw_trace(trace: Trace) -> Figure:
             for name in (name for name in trace.messages if name.split("/")[0] == function):
                 when, neuron = np.nonzero(trace.messages[name])
                 times = _times(trace.decisions[function])[when]
-                raster.plot(times, start + neuron, ",", color=COLOURS[index % len(COLOURS)])
+                # As pixels, also in vector graphics: there are ten thousands of them.
+                raster.plot(times, start + neuron, ",", color=COLOURS[index % len(COLOURS)], rasterized=True)
                 ticks.append((start + trace.messages[name].shape[1] / 2, name))
                 start += trace.messages[name].shape[1]
-                raster.axhline(start, color="#dddddd", linewidth=0.5)
-        raster.set(ylim=(start, 0), title="Messages: a dot where a neuron sends")
+                raster.axhline(start, color="#999999", alpha=0.4, linewidth=0.5)
+        raster.set(ylim=(start, 0), xlim=(0, len(trace.silent())), title="Messages: a dot where a neuron sends")
         raster.set_yticks([place for place, _ in ticks], [name for _, name in ticks], fontsize=7)
         sparsity.plot(np.arange(len(trace.silent())) + 0.5, 100 * trace.silent(), color=COLOURS[0])
         sparsity.set(ylabel="% silent", ylim=(0, 100), title="Neurons that send nothing in a decision")
@@ -208,9 +222,12 @@ def draw_trace(trace: Trace) -> Figure:
             times = _times(trace.decisions[name.split("/")[0]])
             for column, neuron in enumerate(trace.neurons[name]):
                 values = trace.potentials[name][:, column]
-                axes.step(times, values, where="post", linewidth=0.8, color=COLOURS[column % 6], label=f"{neuron}")
+                style: Any = {"linewidth": 0.8, "color": COLOURS[column % 6], "rasterized": True}
+                axes.step(times, values, where="post", label=f"{neuron}", **style)
             axes.set_ylabel(name, fontsize=7)
-            axes.legend(frameon=False, fontsize=6, ncols=4, loc="upper right")
+            axes.legend(
+                frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5), title="neuron", title_fontsize=6
+            )
         figure.axes[-1].set_xlabel("decision")
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)

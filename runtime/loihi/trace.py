@@ -116,9 +116,14 @@ class Tracer:
 
 
 def record_trace(
-    planner: Planner, executor: LoihiExecutor, environment: Environment, seed: int, chosen: tuple[str, ...] = ()
+    planner: Planner,
+    executor: LoihiExecutor,
+    environment: Environment,
+    seed: int,
+    chosen: tuple[str, ...] = (),
+    varied: bool = False,
 ) -> Trace:
-    """Run one episode from a native start and record it.
+    """Run one episode and record it.
 
     Args:
         planner: decides, with `executor`'s model.
@@ -126,6 +131,7 @@ def record_trace(
         environment: the plant.
         seed: of the episode.
         chosen: see `Tracer`.
+        varied: whether a random prefix goes before.
 
     Raises:
         NmbrlError: if the environment does not fit, or see `Tracer`.
@@ -134,7 +140,7 @@ def record_trace(
     executor.forget()
     tracer = Tracer(executor, chosen)
     try:
-        run_episodes(planner, [environment], [seed], [False])
+        run_episodes(planner, [environment], [seed], [varied])
         return tracer.trace()
     finally:
         tracer.close()

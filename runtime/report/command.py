@@ -12,6 +12,7 @@ from rich.console import Console
 from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.planners import PLANNERS
 from nmbrl.runtime.progress import episode_progress
+from nmbrl.runtime.report.activity import Traces
 from nmbrl.runtime.report.document import Report
 from nmbrl.runtime.report.films import Films
 from nmbrl.runtime.report.gather import Settings, gather
@@ -56,14 +57,14 @@ def main(
     # Ended from outside, it still reports what it has.
     signal.signal(signal.SIGTERM, _interrupt)
     render = _renderer() if out is not None else None
-    settings = Settings(episodes, seed, planner, films and out is not None, keep)
+    settings = Settings(episodes, seed, planner, films and out is not None, out is not None, keep)
     gathered = gather(models, settings, lambda line: click.echo(line, err=True), episode_progress)
     report = gathered.report
     print_report(report, Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH))
     for file, write in (
         (json_file, lambda: report.model_dump_json(indent=1) + "\n"),
         (markdown, lambda: render_markdown(report)),
-        (out, lambda: render(report, gathered.films) if render is not None else ""),
+        (out, lambda: render(report, gathered.films, gathered.traces) if render is not None else ""),
     ):
         if file is not None:
             write_text(file, write())
@@ -77,9 +78,10 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _renderer() -> Callable[[Report, Films], str]:
+def _renderer() -> Callable[[Report, Films, Traces], str]:
     """The page needs more packages than the numbers: say so before the evaluation, not after it."""
     try:
+        import matplotlib  # noqa: F401 - it draws traces
         import plotly  # noqa: F401 - its script is read from the package
 
         from nmbrl.runtime.report.page import render_page

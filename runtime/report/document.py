@@ -288,6 +288,38 @@ class Cost(Frozen):
     wire: Wire | None = None
 
 
+class Potential(Frozen):
+    """What the potentials of some neurons of one population came to in an episode.
+
+    Attributes:
+        population: as ``function/population``.
+        neurons: which of its neurons.
+        low: lowest potential of them, in the network's integers.
+        high: highest.
+    """
+
+    population: str
+    neurons: tuple[int, ...]
+    low: int
+    high: int
+
+
+class Activity(Frozen):
+    """What the neurons of a Loihi bundle did in the typical episode; its trace is drawn on the page.
+
+    Attributes:
+        silence: share of the neurons that send nothing in a decision, mean over the decisions.
+        silent: the same of each decision.
+        messages: of each decision, all neurons and steps together.
+        potentials: of the neurons whose potentials are recorded.
+    """
+
+    silence: Quantity
+    silent: Series
+    messages: Series
+    potentials: tuple[Potential, ...]
+
+
 class Row(Frozen):
     """One run, bundle or board.
 
@@ -305,6 +337,7 @@ class Row(Frozen):
         behaviour: in the environment.
         fidelity: None for a board.
         cost: where it goes.
+        activity: of its neurons; None for what is no Loihi bundle, for planners that search, and where it failed.
         provenance: where it comes from, by label.
         command: repeats the row's closed loop.
     """
@@ -322,6 +355,7 @@ class Row(Frozen):
     behaviour: Behaviour
     fidelity: Fidelity | None
     cost: Cost
+    activity: Activity | None = None
     provenance: dict[str, str]
     command: str
 

@@ -13,6 +13,7 @@ from nmbrl.runtime.closed_loop import Progress
 from nmbrl.runtime.environment import Environment
 from nmbrl.runtime.evaluation import evaluate, versions
 from nmbrl.runtime.fidelity import HORIZONS
+from nmbrl.runtime.report.activity import Traces, make_traces
 from nmbrl.runtime.report.behaviour import choose_episodes, describe, visit_bins
 from nmbrl.runtime.report.best import name_best
 from nmbrl.runtime.report.document import Report, Row, Traced
@@ -37,6 +38,7 @@ class Settings:
         seed: of the first episode.
         planner: what decides.
         films: whether episodes are filmed.
+        pictures: whether traces of neurons are drawn; their numbers are made in any case.
         keep: folder in which closed loops and films are kept, and found again; None keeps nothing.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     seed: int = 0
     planner: str = "policy"
     films: bool = True
+    pictures: bool = True
     keep: Path | None = None
 
     @property
@@ -59,11 +62,13 @@ class Gathered:
     Attributes:
         report: the document.
         films: of its rows.
+        traces: of the neurons of its rows.
         interrupted: whether the user ended the evaluation before everything was made.
     """
 
     report: Report
     films: Films
+    traces: Traces
     interrupted: bool = False
 
 
@@ -113,14 +118,18 @@ def gather(
             raise NmbrlError("; ".join(failures))
         report, recording = _report(loops, task, settings, arguments, failures)
         shown = [loops[row.name] for row in report.rows]
-        films = Films({}, {}, {})
-        if settings.films and not interrupted:
+        films, traces = Films({}, {}, {}), Traces()
+        if not interrupted:
+            traces = make_traces(report, shown, settings.pictures, say)
+        if settings.films and not (interrupted or traces.interrupted):
             films = make_films(report, shown, recording, settings.keep, say)
     finally:
         for subject in subjects:
             subject.close()
-    report = report.model_copy(update={"failures": (*report.failures, *films.failures)})
-    return Gathered(report, films, interrupted or films.interrupted)
+    rows = tuple(row.model_copy(update={"activity": traces.activities.get(row.name)}) for row in report.rows)
+    failed = (*report.failures, *traces.failures, *films.failures)
+    report = report.model_copy(update={"rows": rows, "failures": failed})
+    return Gathered(report, films, traces, interrupted or traces.interrupted or films.interrupted)
 
 
 def _report(

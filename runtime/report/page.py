@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing besides itself, made from the JSON document and its films."""
+"""A report as one HTML page that needs nothing besides itself, made from the JSON document, its films and traces."""
 
 import base64
 import gzip
@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nmbrl.runtime.report import tables
+from nmbrl.runtime.report.activity import Traces
 from nmbrl.runtime.report.document import Report
 from nmbrl.runtime.report.figures import make_figures
 from nmbrl.runtime.report.figures.style import colour
@@ -22,6 +24,12 @@ from nmbrl.runtime.report.text import ABSENT, interval, number, text
 # What is drawn for a row's marker in text, in the order of the figures' markers.
 SIGNS = ("●", "■", "◆", "▲", "▼", "✚", "✖", "★", "⬟", "⬢")
 DRAWN_BY = "plotly"
+# What a trace's black is drawn in: the page's ink, which follows the theme, and its font; colours are lighter at night.
+THEME = (
+    "<style>svg { color: #1b1f24 } text { fill: currentColor; font-family: system-ui, sans-serif !important }"
+    " @media (prefers-color-scheme: dark)"
+    " { svg { color: #e7eaee } image, [id^=line2d] { filter: brightness(1.5) } }</style>"
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,8 @@ class Film:
     caption: str
 
 
-def render_page(report: Report, films: Films) -> str:
-    """Return the page, HTML with its style, script, plots, films and data inside."""
+def render_page(report: Report, films: Films, traces: Traces) -> str:
+    """Return the page, HTML with its style, script, plots, films, traces and data inside."""
     environment = Environment(
         loader=PackageLoader("nmbrl.runtime.report"),
         autoescape=True,
@@ -69,6 +77,7 @@ def render_page(report: Report, films: Films) -> str:
         packed_figures=pack(json.dumps(described, separators=(",", ":"))),
         packed_plotly=_plotly(),
         films=shown,
+        traces={name: _themed(picture) for name, picture in traces.pictures.items()},
         stored_films=stored,
         film_failures=films.failures,
         ahead=AHEAD,
@@ -87,6 +96,12 @@ def pack(content: str) -> str:
 @cache
 def _plotly() -> str:
     return pack((files(DRAWN_BY) / "package_data" / "plotly.min.js").read_text())
+
+
+def _themed(picture: bytes) -> str:
+    """Return an SVG as the address of an image whose black is the page's ink."""
+    drawn = picture.decode().replace("stroke: #000000", "stroke: currentColor").replace("\n", " ")
+    return "data:image/svg+xml," + quote(drawn.replace("<defs>", f"{THEME}<defs>", 1), safe=" /:;=,+()!*?$@")
 
 
 def _films(report: Report, films: Films) -> tuple[dict[str, list[Film]], dict[str, str]]:

@@ -7,11 +7,14 @@ import gymnasium
 import pytest
 from click.testing import CliRunner
 
+from nmbrl.convert import loihi
 from nmbrl.runtime.report.command import main
 from nmbrl.targets.bundle import Function, Provenance, Tensor, write_bundle
 from nmbrl.targets.costs import LOIHI_COUNTS
 from nmbrl.targets.load import TARGETS, Target
 
+from ...conftest import make_run
+from ...hil.plant import plant_for
 from ..plants import PointMass, PointMassModel
 
 REWARDED = "nmbrl_tests/RewardedPointMass-v0"
@@ -70,6 +73,18 @@ def bundle_writer(folder, monkeypatch):
         return folder / name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def loihi_bundle(tmp_path_factory):
+    """A real Loihi bundle of the small model, of an environment that can be made."""
+    run = make_run()
+    task = run.model.interface.task
+    task = task.model_copy(update={"env": plant_for(task)})
+    run.model.interface = run.model.interface.model_copy(update={"task": task})
+    path = tmp_path_factory.mktemp("report") / "neurons"
+    loihi.convert(run, path)
+    return path
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import time
 from itertools import pairwise
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -192,6 +193,27 @@ def test_phone_dark_print_and_keyboard(browser, report):
     assert run("return document.activeElement.id") == "main"
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
     assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") > 2
+
+
+def test_the_trace_of_neurons_in_a_browser(browser, loihi_bundle, tmp_path):
+    page = tmp_path / "report.html"
+    assert call(f"chip={loihi_bundle}", "--episodes", 1, "--out", page).exit_code == 0
+    run = browser.execute_script
+    loaded = "return arguments[0].decode().then(() => arguments[0].naturalWidth)"
+    brightness = {}
+    for dark in (False, True):
+        show(browser, page, "phone", dark=dark)
+        (picture,) = browser.find_elements(By.CSS_SELECTOR, ".neurons img")
+        assert run(loaded, picture) > 500
+        # It can be read on a phone, and scrolls there by itself.
+        assert picture.size["width"] > 600 and run("return document.documentElement.scrollWidth") <= SIZES["phone"][0]
+        run("arguments[0].scrollIntoView()", picture)
+        drawn = imageio.imread(picture.screenshot_as_png)[..., :3]
+        brightness[dark] = drawn.max(), np.median(drawn)
+    # Ink on paper, and the other way round.
+    assert brightness[False][1] > 240 and brightness[True][1] < 40 and brightness[True][0] > 200
+    run("document.querySelector('.targets input').click()")
+    assert not picture.is_displayed()
 
 
 def test_the_page_is_told_to_those_who_cannot_see_it(report):
