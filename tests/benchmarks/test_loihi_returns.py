@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from loihi_returns import compare, kept, table
+from scipy import stats
 
 RUN = Path(__file__).parents[2] / "examples" / "cartpole-swingup"
 
@@ -16,7 +17,6 @@ def test_an_equal_return_is_kept_whole():
 
 
 def test_the_interval_is_of_pairs():
-    stats = pytest.importorskip("scipy.stats")
     random = np.random.default_rng(1)
     reference = random.uniform(100, 900, 20)
     returns = reference + random.normal(-10, 20, 20)
