@@ -17,7 +17,8 @@ from nmbrl.targets.load import load
 
 # 32 fresh samples an iteration, beside which 8 elites are kept; three of the first follow the policy and one is the
 # last plan, so that rollouts come in fours, as the kernels take them.
-SEARCH = {"samples": 32, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 3}
+# For sequences of actions, as C does.
+SEARCH = {"samples": 32, "horizon": 6, "iterations": 3, "elites": 8, "policy_samples": 3, "deviation": 0.0}
 DECISIONS = 30
 EPISODES = 20
 
