@@ -109,11 +109,12 @@ def drift_command(bundle: Path, decisions: int, seed: int, json_file: Path | Non
     "--episodes", type=click.IntRange(min=1), default=20, show_default=True, help="Of native and of varied starts."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
+@click.option("--finetune", type=click.IntRange(min=0), default=0, help="Updates; see nmbrl-convert.")
 @PICTURE
 @JSON
 @reports_errors
 def trade_off_command(
-    run: Path, budgets: str, episodes: int, seed: int, picture: Path | None, json_file: Path | None
+    run: Path, budgets: str, episodes: int, seed: int, finetune: int, picture: Path | None, json_file: Path | None
 ) -> None:
     """Convert RUN with several error budgets: synaptic operations a decision against return and rollout error."""
     from nmbrl.convert.loihi.trade_off import measure_trade_off
@@ -122,7 +123,7 @@ def trade_off_command(
     _check_picture(picture)
     if not run.exists():
         raise NmbrlError(f"{run} does not exist; give the directory of a run")
-    figures = measure_trade_off(open_run(run), _numbers(budgets), episodes, seed, click.echo)
+    figures = measure_trade_off(open_run(run), _numbers(budgets), episodes, seed, finetune, click.echo)
     if picture is not None:
         from nmbrl.runtime.loihi.pictures import draw_trade_off, save
 

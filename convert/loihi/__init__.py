@@ -9,17 +9,19 @@ import numpy as np
 
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi.emission import SEGMENTS, Emission, scale_of
+from nmbrl.convert.loihi.finetuning import FineTuning
 from nmbrl.convert.loihi.footprint import count_synapses, synaptic_bytes
 from nmbrl.convert.loihi.growth import check_growth, measure_growth
 from nmbrl.convert.loihi.lowering import Graph, lower
 from nmbrl.convert.loihi.rehearsal import Rehearsal
 from nmbrl.convert.loihi.scales import Ranges, Scales, choose_scales, measure_ranges, tie_states
 from nmbrl.convert.loihi.sensitivity import measure_sensitivities
-from nmbrl.convert.loihi.thresholds import Allocation, Choice
+from nmbrl.convert.loihi.thresholds import Allocation, Choice, judge, with_thresholds
 from nmbrl.convert.provenance import make_provenance
 from nmbrl.convert.verify import measure_errors
 from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
+from nmbrl.targets.interface import Interface
 from nmbrl.targets.loihi.chips import LOIHI_2, find_chip
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
@@ -83,6 +85,8 @@ def convert_sigma_delta(
     neurons_a_core: int | None = None,
     error_budget: float | None = None,
     sparsity: float | None = None,
+    finetune: int = 0,
+    seed: int | None = None,
 ) -> Bundle:
     """Write a run's model as sigma-delta networks.
 
@@ -98,12 +102,19 @@ def convert_sigma_delta(
         error_budget: instead of `threshold`, thresholds of each neuron that save the most messages at this root mean
             square error of actions (in [-1, 1]), imagination and values (in standard deviations) on calibration data.
         sparsity: instead, thresholds at which this share of possible messages is not sent on calibration data.
+        finetune: updates that fit weights and thresholds of the policy's networks to send less; the error budget is
+            then of actions in the closed loop with the float model as its plant.
+        seed: of fine-tuning; None for the run's.
 
     Raises:
         NmbrlError: if the networks do not fit the chip, the model uses an operation that has no counterpart, or an
             option is out of range.
     """
     _check_options(threshold, message_bits, weight_bits, error_budget, sparsity)
+    check_finetune(finetune, error_budget)
+    if seed is not None and not finetune:
+        raise NmbrlError("--seed is the seed of --finetune, which is not asked for")
+    seed = run.seed if seed is None else seed
     found = find_chip(chip)
     if message_bits > found.message_bits:
         raise NmbrlError(
@@ -118,8 +129,10 @@ def convert_sigma_delta(
     chosen: dict[str, Any] = {}
     if error_budget is not None or sparsity is not None:
         progress("choose thresholds")
-        choice = choose_thresholds(run.model, run.calibration, lowered, error_budget, sparsity)
-        networks = choice.networks
+        choice = choose_thresholds(
+            run.model, run.calibration, lowered, error_budget, sparsity, finetune, seed, progress
+        )
+        functions, networks = choice.functions, choice.networks
         chosen = {"not_sent": 1 - choice.sent, "errors": choice.errors}
     progress("place")
     placement = place(networks, found, neurons_a_core)
@@ -136,6 +149,8 @@ def convert_sigma_delta(
         "threshold": threshold,
         "error_budget": error_budget,
         "sparsity": sparsity,
+        "finetune": finetune or None,
+        "seed": seed if finetune else None,
         "message_bits": message_bits,
         "weight_bits": weight_bits,
         "table_segments": SEGMENTS,
@@ -170,6 +185,7 @@ class Lowered:
     """A model as graphs with all that their networks follow from.
 
     Attributes:
+        samples: inputs (samples, size) of each function, by name, that it is calibrated on.
         graphs: of each function.
         ranges: of their nodes.
         scales: of their nodes.
@@ -178,6 +194,7 @@ class Lowered:
         functions: record of the inputs and outputs of each.
     """
 
+    samples: dict[str, dict[str, np.ndarray]]
     graphs: dict[str, Graph]
     ranges: Ranges
     scales: Scales
@@ -210,11 +227,22 @@ def lower_model(
         function: lower(model.core(function), interface.input_sizes(function), tuple(interface.output_sizes(function)))
         for function in interface.functions
     }
+    return scale_graphs(graphs, interface, samples, message_bits, weight_bits)
+
+
+def scale_graphs(
+    graphs: dict[str, Graph],
+    interface: Interface,
+    samples: dict[str, dict[str, np.ndarray]],
+    message_bits: int,
+    weight_bits: int,
+) -> Lowered:
+    """Choose the scales of a model's graphs; see `lower_model`."""
     ranges = measure_ranges(graphs, samples)
     tied = tie_states(graphs, tuple(segment.name for segment in interface.state))
     scales = choose_scales(graphs, ranges, tied, message_bits, weight_bits)
     functions = {function: _function(function, graph, scales) for function, graph in graphs.items()}
-    return Lowered(graphs, ranges, scales, message_bits, weight_bits, functions)
+    return Lowered(samples, graphs, ranges, scales, message_bits, weight_bits, functions)
 
 
 def build(
@@ -236,21 +264,35 @@ def choose_thresholds(
     lowered: Lowered,
     error_budget: float | None = None,
     sparsity: float | None = None,
+    finetune: int = 0,
+    seed: int = 0,
+    progress: Progress = lambda message: None,
 ) -> Choice:
-    """Choose a threshold for each neuron; see `convert` for the two ways to ask."""
+    """Choose a threshold for each neuron, and fit weights to them if asked to; see `convert_sigma_delta`."""
     rehearsal = Rehearsal(model, calibration)
     networks = lowered.emit()
-    placement = place(networks, LOIHI_2)
-
-    def open_executor(made: dict[str, Network]) -> LoihiExecutor:
-        return LoihiExecutor(model.interface, dict(model.macs), lowered.functions, made, placement=placement)
-
     sensitivities = measure_sensitivities(lowered.graphs, rehearsal)
+    open_executor = _opener(model, lowered)
     allocation = Allocation(rehearsal, sensitivities, lowered.scales, lowered.ranges, networks, open_executor)
-    if error_budget is not None:
-        return allocation.within(error_budget)
-    assert sparsity is not None
-    return allocation.silent(sparsity)
+    if error_budget is None:
+        assert sparsity is not None
+        return allocation.silent(sparsity)
+    choice = allocation.within(error_budget)
+    if not finetune:
+        return choice
+    thresholds = allocation.thresholds()
+    tuning = FineTuning(rehearsal, lowered.graphs, thresholds, error_budget, seed)
+    tuning.run(finetune, progress)
+    bits = lowered.message_bits, lowered.weight_bits
+    tuned = scale_graphs({**lowered.graphs, **tuning.graphs()}, model.interface, lowered.samples, *bits)
+    made = with_thresholds(tuned.emit(), tuned.scales, {**thresholds, **tuning.thresholds()})
+    return judge(rehearsal, made, _opener(model, tuned))
+
+
+def _opener(model: DeployedModel, lowered: Lowered) -> Callable[[dict[str, Network]], LoihiExecutor]:
+    """Return what makes an executor of a model's networks."""
+    placement = place(lowered.emit(), LOIHI_2)
+    return lambda made: LoihiExecutor(model.interface, dict(model.macs), lowered.functions, made, placement=placement)
 
 
 def _check_options(
@@ -271,6 +313,18 @@ def _check_options(
             check_range(name, value, low, high)
     if (threshold > 0) + (error_budget is not None) + (sparsity is not None) > 1:
         raise NmbrlError("give one of --threshold, --error-budget and --sparsity")
+
+
+def check_finetune(updates: int, error_budget: float | None) -> None:
+    """Check the option.
+
+    Raises:
+        NmbrlError: if it is negative, or there is no error budget to keep to.
+    """
+    if updates < 0:
+        raise NmbrlError(f"--finetune is {updates}; give a number of updates")
+    if updates and not error_budget:
+        raise NmbrlError("--finetune needs an --error-budget above 0")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

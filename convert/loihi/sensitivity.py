@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmbrl.convert.loihi.lowering import Graph, Node
+from nmbrl.convert.loihi.differentiable import Differentiable
+from nmbrl.convert.loihi.lowering import Graph
 from nmbrl.convert.loihi.rehearsal import Call, Rehearsal
 from nmbrl.convert.loihi.scales import NodeKey
 
@@ -22,7 +23,7 @@ def measure_sensitivities(graphs: dict[str, Graph], rehearsal: Rehearsal) -> dic
     """
     found: dict[NodeKey, np.ndarray] = {}
     for group, functions in rehearsal.GROUPS.items():
-        parts = {function: _Differentiable(graphs[function]) for function in functions if function in graphs}
+        parts = {function: _Offset(graphs[function]) for function in functions if function in graphs}
         nodes = [(function, name) for function, part in parts.items() for name in part.offsets]
         given = rehearsal.run(group, _call_of(parts))
         offsets = [parts[function].offsets[name] for function, name in nodes]
@@ -38,46 +39,24 @@ def measure_sensitivities(graphs: dict[str, Graph], rehearsal: Rehearsal) -> dic
     return found
 
 
-class _Differentiable:
-    """A graph in PyTorch, float32, with an offset at each neuron.
+class _Offset(Differentiable):
+    """A graph with an offset at each neuron.
 
     Attributes:
         offsets: zeros (size,), by node.
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+        super().__init__(graph)
         self.offsets = {node.name: torch.zeros(node.size, requires_grad=True) for node in graph.nodes}
-        self._operands = {
-            node.name: [
-                ({source: _tensor(matrix.T) for source, matrix in operand.terms.items()}, _tensor(operand.bias))
-                for operand in node.operands
-            ]
-            for node in graph.nodes
-        }
 
     def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         values = {node: inputs[name] + self.offsets[node] for name, node in self.graph.inputs.items()}
         for node in self.graph.nodes:
             if node.kind != "input":
-                values[node.name] = self._evaluate(node, values) + self.offsets[node.name]
+                values[node.name] = self.evaluate(node, values) + self.offsets[node.name]
         return {name: values[node] for name, node in self.graph.outputs.items()}
 
-    def _evaluate(self, node: Node, values: dict[str, Tensor]) -> Tensor:
-        operands = [
-            sum((values[source] @ matrix for source, matrix in terms.items()), start=bias)
-            for terms, bias in self._operands[node.name]
-        ]
-        if node.kind == "product":
-            return operands[0] * operands[1]
-        if node.kind == "relu":
-            return torch.relu(operands[0])
-        return operands[0] if node.operation is None else node.operation(operands[0])
 
-
-def _call_of(parts: dict[str, _Differentiable]) -> Call:
+def _call_of(parts: dict[str, _Offset]) -> Call:
     return lambda function, inputs: parts[function](inputs)
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -14,6 +14,7 @@ import numpy as np
 
 from nmbrl.convert.loihi.rehearsal import Rehearsal
 from nmbrl.convert.loihi.scales import NodeKey, Ranges, Scales
+from nmbrl.targets.bundle import Function
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.graded import Graded
@@ -32,11 +33,13 @@ class Choice:
     """Thresholds and what they come to on the calibration data.
 
     Attributes:
+        functions: inputs and outputs of each network.
         networks: with thresholds.
         sent: share of possible messages that are sent in the closed loop with the float model as its plant.
         errors: root mean square error of each group of `Rehearsal`.
     """
 
+    functions: dict[str, Function]
     networks: dict[str, Network]
     sent: float
     errors: dict[str, float]
@@ -81,6 +84,14 @@ class Allocation:
         for group in self.rehearsal.GROUPS:
             self._fit(group, budget)
         return self._choice()
+
+    def thresholds(self) -> dict[NodeKey, np.ndarray]:
+        """Return the thresholds (size,) of each node, in real numbers."""
+        groups = {function: group for group, functions in self.rehearsal.GROUPS.items() for function in functions}
+        return {
+            node: np.minimum(self.scale[groups[node[0]]] * self.shares[node] * weights, self.ranges.values[node])
+            for node, weights in self.weights.items()
+        }
 
     def silent(self, share: float) -> Choice:
         """Choose thresholds at which at least `share` of possible messages are not sent.
@@ -132,8 +143,7 @@ class Allocation:
         return max(sent - fewer, 0.0) / max(larger - error, 1e-6)
 
     def _choice(self) -> Choice:
-        errors = {group: self._error(group) for group in self.rehearsal.GROUPS}
-        return Choice(self._made(), self._sent(), errors)
+        return judge(self.rehearsal, self._made(), self.open_executor)
 
     def _sent(self) -> float:
         return self.rehearsal.sent(self.open_executor(self._made()))
@@ -142,16 +152,35 @@ class Allocation:
         return self.rehearsal.error(group, self.open_executor(self._made()))
 
     def _made(self) -> dict[str, Network]:
-        return {function: self._with_thresholds(function, network) for function, network in self.networks.items()}
+        return with_thresholds(self.networks, self.scales, self.thresholds())
 
-    def _with_thresholds(self, function: str, network: Network) -> Network:
-        group = next(group for group, functions in self.rehearsal.GROUPS.items() if function in functions)
-        made = []
+
+def judge(
+    rehearsal: Rehearsal, networks: dict[str, Network], open_executor: Callable[[dict[str, Network]], LoihiExecutor]
+) -> Choice:
+    """Measure what networks come to on the calibration data; see `Allocation`."""
+    errors = {group: rehearsal.error(group, open_executor(networks)) for group in rehearsal.GROUPS}
+    executor = open_executor(networks)
+    return Choice(executor.functions, networks, rehearsal.sent(executor), errors)
+
+
+def with_thresholds(
+    networks: dict[str, Network], scales: Scales, thresholds: dict[NodeKey, np.ndarray]
+) -> dict[str, Network]:
+    """Return networks whose neurons do not send changes that are smaller than their thresholds.
+
+    Args:
+        networks: of graded neurons.
+        scales: of their nodes.
+        thresholds: (size,) of each node, in real numbers.
+    """
+    made = {}
+    for function, network in networks.items():
+        populations = []
         for population in network.populations:
             assert isinstance(population, Graded)
             node = function, population.name
-            real = self.scale[group] * self.shares[node] * self.weights[node]
-            real = np.minimum(real, self.ranges.values[node])
-            steps = 2.0 ** (self.scales.messages[node] + population.shift)
-            made.append(replace(population, threshold=np.rint(real * steps).astype(np.int32)))
-        return replace(network, populations=tuple(made))
+            steps = 2.0 ** (scales.messages[node] + population.shift)
+            populations.append(replace(population, threshold=np.rint(thresholds[node] * steps).astype(np.int32)))
+        made[function] = replace(network, populations=tuple(populations))
+    return made

@@ -29,6 +29,7 @@ def measure_trade_off(
     budgets: list[float],
     episodes: int = 20,
     seed: int = 0,
+    finetune: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
     """Convert a run with each error budget and run it closed loop.
@@ -38,6 +39,7 @@ def measure_trade_off(
         budgets: see `nmbrl.convert.loihi.convert`; 0 for no thresholds.
         episodes: of each kind of start, native and varied.
         seed: of the first episode.
+        finetune: see `nmbrl.convert.loihi.convert_sigma_delta`; with the run's seed.
         progress: called with a line for every budget.
 
     Returns:
@@ -65,13 +67,23 @@ def measure_trade_off(
     rows = []
     for budget in budgets:
         check_range("error_budget", budget, *BUDGETS)
-        made = choose_thresholds(run.model, run.calibration, lowered, budget).networks if budget else lowered.emit()
-        executor = LoihiExecutor(run.model.interface, dict(run.model.macs), lowered.functions, made)
+        functions, made = lowered.functions, lowered.emit()
+        if budget:
+            choice = choose_thresholds(run.model, run.calibration, lowered, budget, finetune=finetune, seed=run.seed)
+            functions, made = choice.functions, choice.networks
+        executor = LoihiExecutor(run.model.interface, dict(run.model.macs), functions, made)
         row = {"error_budget": budget} | _measure(executor, base, episodes, seed)
         row["rollout_error"] = rollout_error(executor, recorded)
         rows.append(row)
         progress(_line(row))
-    return {"env": run.model.interface.task.env, "episodes": episodes, "horizon": HORIZON, "float": base, "rows": rows}
+    return {
+        "env": run.model.interface.task.env,
+        "episodes": episodes,
+        "finetune": finetune,
+        "horizon": HORIZON,
+        "float": base,
+        "rows": rows,
+    }
 
 
 def _measure(executor: LoihiExecutor, base: dict[str, float], episodes: int, seed: int) -> dict[str, Any]:
