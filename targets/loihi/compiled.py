@@ -11,7 +11,7 @@ import numpy as np
 
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.loihi.activity import Activity
-from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align
+from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align, make_zeros
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import GIVEN, Network
 from nmbrl.targets.loihi.simulator import WidthError
@@ -185,7 +185,7 @@ class _Worker:
     """What a thread needs for itself: scratch memory, and counts of messages."""
 
     def __init__(self, layout: Layout, counts: tuple[int, ...]) -> None:
-        self.scratch = align(np.zeros(layout.scratch, np.int32))
+        self.scratch = make_zeros(4 * layout.scratch)
         self.counts = np.zeros(counts, np.int64)
 
 

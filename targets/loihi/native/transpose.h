@@ -36,28 +36,29 @@ static __mmask16 first_of(int32_t left)
     return left >= VECTOR ? 0xffff : (__mmask16)((1 << left) - 1);
 }
 
-/* From rows of numbers of 16 lanes, `stride` apart, to (size, 16). */
-static void gather(const int32_t *rows, int64_t stride, int32_t size, int32_t *to)
+/* From rows of numbers of `lanes` lanes, `stride` apart, to vectors, `step` apart, with zeros for other lanes. */
+static void gather(const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step)
 {
     for (int32_t n = 0; n < size; n += VECTOR) {
         __m512i x[VECTOR];
         for (int lane = 0; lane < VECTOR; lane++)
-            x[lane] = _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n);
+            x[lane] = lane < lanes ? _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n)
+                                   : _mm512_setzero_si512();
         transpose(x);
         for (int i = 0; i < VECTOR && n + i < size; i++)
-            _mm512_storeu_si512(to + (n + i) * VECTOR, x[i]);
+            _mm512_storeu_si512(to + (n + i) * step, x[i]);
     }
 }
 
 /* And back. */
-static void scatter(const int32_t *from, int32_t size, int64_t stride, int32_t *rows)
+static void scatter(const int32_t *from, int32_t step, int32_t size, int64_t stride, int lanes, int32_t *rows)
 {
     for (int32_t n = 0; n < size; n += VECTOR) {
         __m512i x[VECTOR];
         for (int i = 0; i < VECTOR; i++)
-            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * VECTOR) : _mm512_setzero_si512();
+            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * step) : _mm512_setzero_si512();
         transpose(x);
-        for (int lane = 0; lane < VECTOR; lane++)
+        for (int lane = 0; lane < lanes; lane++)
             _mm512_mask_storeu_epi32(rows + lane * stride + n, first_of(size - n), x[lane]);
     }
 }

@@ -1,0 +1,49 @@
+/* Spiking networks in many lanes, 16 to a vector. */
+#ifndef NMBRL_LOIHI_SPIKES_H
+#define NMBRL_LOIHI_SPIKES_H
+
+#include <immintrin.h>
+
+#include "loihi.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* A vector of lanes: where each of them is stored, lane by lane, and what they have sent, which is kept for `slots` steps. */
+typedef struct {
+    int32_t lanes; /* that there are, at most VECTOR */
+    int32_t *numbers, *stored;
+    uint8_t *arrived;
+    uint8_t *index;    /* (slots, net->indices) */
+    int32_t *messages; /* (slots, net->inputs, VECTOR) of inputs that send more than 0 and 1 */
+    uint8_t *graded;   /* (slots, populations): whether they do */
+} vector;
+
+/* Vectors that go through the steps of a call together. */
+typedef struct {
+    const network *net;
+    vector *vector;
+    int count;
+    int64_t steps, slots;
+} block;
+
+/* A neuron's numbers. */
+typedef int32_t numbers_of[VECTORS][VECTOR];
+
+/* Targets that go through all sources together; divides BLOCK. */
+#define TARGETS 4
+
+/* What a population's source sent in a step: spikes, or in some vectors numbers. */
+typedef struct {
+    const wire *wire;
+    const uint8_t *index[VECTORS];
+    const int32_t *messages[VECTORS];
+    int32_t depth, numbers;
+} delivery;
+
+/* Find what arrives at a population in a step of the call, or would after its last; return how many there are. */
+int find_deliveries(const block *b, int64_t index, int64_t step, delivery *found);
+
+/* Sum up what arrives at TARGETS neurons from the `first` on, besides what is in their sums unless these are new. */
+void collect(const block *b, const delivery *from, int all, int32_t first, int are_new, numbers_of *sums);
+
+#endif
