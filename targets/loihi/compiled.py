@@ -43,7 +43,7 @@ class CompiledSimulator:
             fours=bool(library.nmbrl_loihi_has_fours()),
         )
         native = layout.native
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._workers = [_Worker(layout, self.activity.messages.shape) for _ in range(threads)]
         # The first counts where the activity does.
         self._workers[0].counts = self.activity.messages
@@ -131,7 +131,10 @@ class CompiledSimulator:
         if self._pool is None:
             run(0)
         else:
-            list(self._pool.map(run, range(len(self._workers))))
+            others = [self._pool.submit(run, worker) for worker in range(1, len(self._workers))]
+            run(0)
+            for other in others:
+                other.result()
             for worker in self._workers[1:]:
                 self.activity.messages += worker.counts
                 worker.counts[:] = 0

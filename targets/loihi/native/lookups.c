@@ -11,6 +11,8 @@
 
 /* Sources of a look-up in two tables, whose bytes have room for the sums of both. */
 #define SOURCES 32
+/* Targets that go through all sources together; divides BLOCK. */
+#define TARGETS 4
 /* So that no sum needs an address. */
 #define UNROLL _Pragma("GCC unroll 4")
 /* Bytes of tables of a target, and of indices, for each SOURCES. */
@@ -30,48 +32,50 @@ INLINE int alike(const delivery *a, const delivery *b)
     return one->factor == two->factor && one->planes == two->planes && !one->right_shift && !two->right_shift;
 }
 
-/* Add `all` deliveries from tables to the sums of TARGETS targets, or set them where they are new. */
+/* Add `all` deliveries from tables to the sums of BLOCK targets, or set them where they are new. */
 INLINE void look_up(const delivery *from, int all, int count, int32_t first, int are_new, numbers_of *sums)
 {
     const wire *w = from->wire;
     const __m512i ones = _mm512_set1_epi8(1);
-    __m512i sum[TARGETS][VECTORS];
-    UNROLL for (int i = 0; i < TARGETS; i++)
-        UNROLL for (int v = 0; v < count; v++)
-            sum[i][v] = _mm512_setzero_si512();
-    for (int plane = 0; plane < w->planes; plane++) {
-        if (plane)
-            UNROLL for (int i = 0; i < TARGETS; i++)
-                UNROLL for (int v = 0; v < count; v++)
-                    sum[i][v] = _mm512_slli_epi32(sum[i][v], 4);
-        for (const delivery *d = from; d < from + all; d++) {
-            const uint8_t *table = d->wire->tables + (first * w->planes + plane * TARGETS) * d->depth * TABLES;
-            for (int64_t at = 0; at < d->depth * TABLES; at += TABLES) {
-                __m512i even[VECTORS], odd[VECTORS];
-                UNROLL for (int v = 0; v < count; v++) {
-                    even[v] = _mm512_loadu_si512(d->index[v] + at);
-                    odd[v] = _mm512_loadu_si512(d->index[v] + at + TABLES / 2);
-                }
-                UNROLL for (int i = 0; i < TARGETS; i++, table += TABLES) {
-                    __m512i one = _mm512_loadu_si512(table), two = _mm512_loadu_si512(table + TABLES / 2);
-                    __asm__("" : "+v"(one), "+v"(two)); /* loaded once: compilers would for every vector of lanes */
+    for (int32_t t = 0; t < BLOCK; t += TARGETS) {
+        __m512i sum[TARGETS][VECTORS];
+        UNROLL for (int i = 0; i < TARGETS; i++)
+            UNROLL for (int v = 0; v < count; v++)
+                sum[i][v] = _mm512_setzero_si512();
+        for (int plane = 0; plane < w->planes; plane++) {
+            if (plane)
+                UNROLL for (int i = 0; i < TARGETS; i++)
+                    UNROLL for (int v = 0; v < count; v++)
+                        sum[i][v] = _mm512_slli_epi32(sum[i][v], 4);
+            for (const delivery *d = from; d < from + all; d++) {
+                const uint8_t *table = d->wire->tables + ((first + t) * w->planes + plane * TARGETS) * d->depth * TABLES;
+                for (int64_t at = 0; at < d->depth * TABLES; at += TABLES) {
+                    __m512i even[VECTORS], odd[VECTORS];
                     UNROLL for (int v = 0; v < count; v++) {
-                        __m512i found = _mm512_permutexvar_epi8(even[v], one);
-                        found = _mm512_add_epi8(found, _mm512_permutexvar_epi8(odd[v], two));
-                        sum[i][v] = add_fours(sum[i][v], ones, found);
+                        even[v] = _mm512_loadu_si512(d->index[v] + at);
+                        odd[v] = _mm512_loadu_si512(d->index[v] + at + TABLES / 2);
+                    }
+                    UNROLL for (int i = 0; i < TARGETS; i++, table += TABLES) {
+                        __m512i one = _mm512_loadu_si512(table), two = _mm512_loadu_si512(table + TABLES / 2);
+                        __asm__("" : "+v"(one), "+v"(two)); /* loaded once: compilers would for every vector */
+                        UNROLL for (int v = 0; v < count; v++) {
+                            __m512i found = _mm512_permutexvar_epi8(even[v], one);
+                            found = _mm512_add_epi8(found, _mm512_permutexvar_epi8(odd[v], two));
+                            sum[i][v] = add_fours(sum[i][v], ones, found);
+                        }
                     }
                 }
             }
         }
+        UNROLL for (int i = 0; i < TARGETS; i++)
+            UNROLL for (int v = 0; v < count; v++) {
+                int32_t *to = sums[t + i][v];
+                /* From memory: there are no registers left. */
+                __m512i scaled = _mm512_mullo_epi32(sum[i][v], _mm512_set1_epi32(w->factor));
+                scaled = _mm512_sra_epi32(scaled, _mm_cvtsi32_si128(w->right_shift));
+                _mm512_storeu_si512(to, are_new ? scaled : _mm512_add_epi32(_mm512_loadu_si512(to), scaled));
+            }
     }
-    UNROLL for (int i = 0; i < TARGETS; i++)
-        UNROLL for (int v = 0; v < count; v++) {
-            int32_t *to = sums[i][v];
-            /* From memory: there are no registers left. */
-            __m512i scaled = _mm512_mullo_epi32(sum[i][v], _mm512_set1_epi32(w->factor));
-            scaled = _mm512_sra_epi32(scaled, _mm_cvtsi32_si128(w->right_shift));
-            _mm512_storeu_si512(to, are_new ? scaled : _mm512_add_epi32(_mm512_loadu_si512(to), scaled));
-        }
 }
 
 /* See fours.c; weights of 16 bits are in pairs. */
@@ -87,7 +91,7 @@ static int32_t weight_at(const wire *w, int32_t source, int32_t target)
 /* The same of messages that are numbers, in a vector of lanes. */
 static void multiply(const wire *w, int32_t first, int32_t sources, const int32_t *messages, int v, numbers_of *sums)
 {
-    for (int32_t t = 0; t < TARGETS; t++) {
+    for (int32_t t = 0; t < BLOCK; t++) {
         int32_t sum[VECTOR] = {0};
         for (int32_t s = 0; s < sources; s++) {
             int32_t weight = weight_at(w, s, first + t);
@@ -104,7 +108,7 @@ static void pass_diagonal(
     const wire *w, int32_t first, int32_t sources, const uint8_t *index, const int32_t *messages, int v, numbers_of *sums)
 {
     const int16_t *weights = w->weights;
-    for (int32_t t = 0; t < TARGETS && first + t < w->targets; t++) {
+    for (int32_t t = 0; t < BLOCK && first + t < w->targets; t++) {
         int32_t s = first + t + w->offset;
         if (s < 0 || s >= sources)
             continue;
@@ -176,14 +180,14 @@ void collect(const block *b, const delivery *from, int all, int32_t first, int a
             look_up_all(d, together, b->count, first, are_new, sums);
         } else {
             if (are_new)
-                memset(sums, 0, sizeof(numbers_of) * TARGETS);
+                memset(sums, 0, sizeof(numbers_of) * BLOCK);
             deliver(b, d, first, sums);
         }
         are_new = 0;
         d += together;
     }
     if (are_new)
-        memset(sums, 0, sizeof(numbers_of) * TARGETS);
+        memset(sums, 0, sizeof(numbers_of) * BLOCK);
 }
 
 #endif

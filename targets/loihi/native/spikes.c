@@ -9,6 +9,9 @@
 #include "spikes.h"
 #include "transpose.h"
 
+/* How far u and v of floats may be from 0. */
+#define MOST_STATE ((1 << 23) - 1)
+
 /* Vectors in a group of populations. */
 typedef struct {
     block block;
@@ -32,27 +35,14 @@ static int are_within(const int32_t *numbers, int32_t vectors, int32_t most)
     return _mm512_cmpgt_epu32_mask(largest, _mm512_set1_epi32(most)) == 0;
 }
 
-/* Turn u and v into floats, or back. */
-static void turn(state *s, int64_t index, int into_floats)
+/* Turn u and v into integers, from here on. */
+static void leave_floats(state *s, int64_t index)
 {
     const population *p = s->block.net->population + index;
     int32_t *x = variable_of(s, p, 0), *end = variable_of(s, p, 2);
-    for (; x < end; x += VECTOR)
-        if (into_floats)
-            _mm512_storeu_ps(x, _mm512_cvtepi32_ps(_mm512_loadu_si512(x)));
-        else
-            _mm512_storeu_si512(x, _mm512_cvttps_epi32(_mm512_loadu_ps(x)));
-    s->floats[index] = (uint8_t)into_floats;
-}
-
-/* Turn u and v into floats if no number needs more bits. */
-static void use_floats(state *s, int64_t index)
-{
-    const population *p = s->block.net->population + index;
-    int32_t vectors = padded(p->size) * s->block.count;
-    if (p->kind == LIF && p->most_arriving >= 0 && are_within(variable_of(s, p, 0), 2 * vectors, (1 << 23) - 1) &&
-        (!p->takes || are_within(variable_of(s, p, 2), vectors, p->most_given)))
-        turn(s, index, 1);
+    for (; s->floats[index] && x < end; x += VECTOR)
+        _mm512_storeu_si512(x, _mm512_cvttps_epi32(_mm512_loadu_ps(x)));
+    s->floats[index] = 0;
 }
 
 /* Variables that change: nothing is given to most leaky neurons. */
@@ -64,34 +54,37 @@ static int32_t variables_of(const population *p)
 static void fetch(state *s)
 {
     const network *net = s->block.net;
-    int count = s->block.count;
+    int step = s->block.count * VECTOR;
     for (const int32_t *index = s->group; index < s->end; index++) {
         const population *p = net->population + *index;
-        int32_t numbers = variables_of(p) * padded(p->size);
-        for (int v = 0; v < count; v++) {
+        int32_t size = padded(p->size), more = (variables_of(p) - 2) * size, *here = variable_of(s, p, 0);
+        int fit = p->kind == LIF && p->most_arriving >= 0;
+        for (int v = 0; v < s->block.count; v++) {
             const vector *lanes = s->block.vector + v;
-            gather(
-                lanes->numbers + p->state, net->numbers, lanes->lanes, numbers, variable_of(s, p, 0) + v * VECTOR,
-                count * VECTOR);
+            int32_t *row = lanes->numbers + p->state, *to = here + v * VECTOR;
+            fit = fit && gather_floats(row, net->numbers, lanes->lanes, 2 * size, to, step, MOST_STATE);
+            fit &= gather(row + 2 * size, net->numbers, lanes->lanes, more, to + 2 * size * step, step, p->most_given);
         }
-        s->floats[*index] = 0;
-        use_floats(s, *index);
+        for (int v = 0; !fit && v < s->block.count; v++) {
+            const vector *lanes = s->block.vector + v;
+            gather(lanes->numbers + p->state, net->numbers, lanes->lanes, 2 * size, here + v * VECTOR, step, 0);
+        }
+        s->floats[*index] = (uint8_t)fit;
     }
 }
 
 static void put_back(state *s)
 {
     const network *net = s->block.net;
-    int count = s->block.count;
+    int step = s->block.count * VECTOR;
     for (const int32_t *index = s->group; index < s->end; index++) {
         const population *p = net->population + *index;
-        if (s->floats[*index])
-            turn(s, *index, 0);
-        for (int v = 0; v < count; v++) {
+        int32_t size = padded(p->size), more = (variables_of(p) - 2) * size;
+        for (int v = 0; v < s->block.count; v++) {
             const vector *lanes = s->block.vector + v;
-            scatter(
-                variable_of(s, p, 0) + v * VECTOR, count * VECTOR, variables_of(p) * padded(p->size), net->numbers,
-                lanes->lanes, lanes->numbers + p->state);
+            int32_t *row = lanes->numbers + p->state, *from = variable_of(s, p, 0) + v * VECTOR;
+            scatter(from, step, 2 * size, net->numbers, lanes->lanes, row, s->floats[*index]);
+            scatter(from + 2 * size * step, step, more, net->numbers, lanes->lanes, row + 2 * size, 0);
         }
     }
 }
@@ -108,17 +101,15 @@ static void take(state *s, const hosts *host, int64_t step, int64_t index)
             continue;
         const int32_t *values = h->values + (step * host->all_lanes + host->lane) * h->size;
         int32_t *here = variable_of(s, p, 0) + (h->first - p->state) * count * VECTOR;
-        int is_current = here >= variable_of(s, p, 2);
-        if (s->floats[index] && !is_current)
-            turn(s, index, 0);
+        int fit = here >= variable_of(s, p, 2); /* as a current; u and v are integers here */
+        if (!fit)
+            leave_floats(s, index);
         for (int v = 0; v < count; v++)
-            gather(
+            fit &= gather(
                 values + VECTOR * v * h->size, h->size, s->block.vector[v].lanes, (int32_t)h->size, here + v * VECTOR,
-                count * VECTOR);
-        if (!is_current)
-            use_floats(s, index);
-        else if (s->floats[index] && !are_within(here, (int32_t)h->size * count, p->most_given))
-            turn(s, index, 0);
+                count * VECTOR, p->most_given);
+        if (!fit)
+            leave_floats(s, index);
     }
 }
 
@@ -128,33 +119,33 @@ INLINE __m512i add_to_index(__m512i index, int n, __mmask16 sends)
     return _mm512_mask_or_epi32(index, sends, index, _mm512_set1_epi32(1 << (n / 4 * 8 + n % 4)));
 }
 
-static const int32_t NO_SENDER = 0x30201000;
+/* That of none. */
+#define NO_SENDER 0x30201000
 
 static uint8_t *index_of(const state *s, const population *p, int v, int32_t first, int64_t slot)
 {
     return s->block.vector[v].index + slot * s->block.net->indices + p->index + 4 * first;
 }
 
-/* Update a block of an input's neurons; return whether any message is other than 0 and 1. */
-static int update_input(const state *s, const population *p, int v, int32_t first, int64_t slot, int64_t *counts)
+/* Update a block of an input's neurons in a vector; return whether any message is other than 0 and 1. */
+static int update_input(const state *s, const population *p, int v, int32_t first, uint8_t *index, int64_t *counts)
 {
-    int32_t *sent = variable_of(s, p, 0), *given = variable_of(s, p, 1), *changes = variable_of(s, p, 2);
-    __m512i bits = _mm512_setzero_si512(), index = _mm512_set1_epi32(NO_SENDER);
-    for (int32_t n = 0; n < BLOCK && first + n < p->size; n++) {
-        int32_t at = ((first + n) * s->block.count + v) * VECTOR;
-        __m512i before = _mm512_loadu_si512(sent + at), now = _mm512_loadu_si512(given + at);
-        __m512i change = _mm512_sub_epi32(now, before);
-        __mmask16 large = _mm512_cmpge_epi32_mask(
-            _mm512_abs_epi32(change), _mm512_set1_epi32(p->parameter[0][first + n]));
+    const int32_t *threshold = p->parameter[0] + first;
+    int32_t end = p->size - first < BLOCK ? p->size - first : BLOCK, step = s->block.count * VECTOR;
+    int32_t size = padded(p->size) * step, *sent = variable_of(s, p, 0) + first * step + v * VECTOR;
+    __m512i bits = _mm512_setzero_si512(), found = _mm512_set1_epi32(NO_SENDER);
+    for (int32_t n = 0; n < end; n++, sent += step) {
+        __m512i before = _mm512_loadu_si512(sent), change = _mm512_sub_epi32(_mm512_loadu_si512(sent + size), before);
+        __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_abs_epi32(change), _mm512_set1_epi32(threshold[n]));
+        __mmask16 sends = _mm512_mask_test_epi32_mask(large, change, change);
         change = _mm512_maskz_mov_epi32(large, change);
-        _mm512_storeu_si512(changes + at, change);
-        _mm512_storeu_si512(sent + at, _mm512_add_epi32(before, change));
-        __mmask16 sends = _mm512_test_epi32_mask(change, change);
-        index = add_to_index(index, n, sends);
+        _mm512_storeu_si512(sent, _mm512_add_epi32(before, change));
+        _mm512_storeu_si512(sent + 2 * size, change);
+        found = add_to_index(found, n, sends);
         bits = _mm512_or_si512(bits, change);
         counts[n] += __builtin_popcount(sends);
     }
-    _mm512_storeu_si512(index_of(s, p, v, first, slot), index);
+    _mm512_storeu_si512(index, found);
     return _mm512_test_epi32_mask(bits, _mm512_set1_epi32(-2)) != 0;
 }
 
@@ -224,7 +215,7 @@ static void fetch_under_way(const block *b, int64_t index, int64_t step, int32_t
         for (int lane = 0; lane < lanes->lanes; lane++)
             if (!arrived[lane * flags])
                 memset(stored + lane * row, 0, sizeof(int32_t) * BLOCK);
-        gather(stored, row, lanes->lanes, BLOCK, sums[0][v], VECTORS * VECTOR);
+        gather(stored, row, lanes->lanes, BLOCK, sums[0][v], VECTORS * VECTOR, 0);
     }
 }
 
@@ -242,11 +233,10 @@ static void go_on_leaky(state *s, int64_t index, int64_t step, int64_t *counts)
     for (int32_t first = 0; first < p->size; first += BLOCK) {
         if (step < b->net->stored)
             fetch_under_way(b, index, step, first, sums);
-        for (int32_t t = 0; t < BLOCK; t += TARGETS)
-            collect(b, from, all, first + t, step >= b->net->stored, sums + t);
+        collect(b, from, all, first, step >= b->net->stored, sums);
         for (int n = 0; !known && n < BLOCK; n++)
             if (s->floats[index] && !are_within(sums[n][0], b->count, p->most_arriving))
-                turn(s, index, 0);
+                leave_floats(s, index);
         if (b->count == VECTORS)
             update_leaky(s, p, VECTORS, s->floats[index], first, sums, slot, counts + first);
         else if (b->count == 2)
@@ -268,7 +258,7 @@ static void go_on_input(const state *s, int64_t index, int64_t step, int64_t *co
         int32_t *messages = lanes->messages + (slot * net->inputs + p->input) * VECTOR;
         *graded = 0;
         for (int32_t first = 0; first < p->size; first += BLOCK)
-            *graded |= (uint8_t)update_input(s, p, v, first, slot, counts + first);
+            *graded |= (uint8_t)update_input(s, p, v, first, index_of(s, p, v, first, slot), counts + first);
         for (int32_t n = 0; *graded && n < padded(p->size); n++)
             memcpy(
                 messages + n * VECTOR, variable_of(s, p, 2) + (n * s->block.count + v) * VECTOR,
@@ -303,12 +293,11 @@ static void store_under_way(const block *b, int64_t index)
             numbers_of sums[BLOCK];
             if (!are_new)
                 fetch_under_way(b, index, b->steps + k, first, sums);
-            for (int32_t t = 0; t < BLOCK; t += TARGETS)
-                collect(b, from, all, first + t, are_new, sums + t);
+            collect(b, from, all, first, are_new, sums);
             for (int v = 0; v < b->count; v++)
                 scatter(
                     sums[0][v], VECTORS * VECTOR, BLOCK, row, b->vector[v].lanes,
-                    b->vector[v].stored + k * net->ports + p->port + first);
+                    b->vector[v].stored + k * net->ports + p->port + first, 0);
         }
         for (int v = 0; v < b->count; v++)
             for (int64_t lane = 0; lane < b->vector[v].lanes; lane++)

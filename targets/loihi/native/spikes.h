@@ -29,9 +29,6 @@ typedef struct {
 /* A neuron's numbers. */
 typedef int32_t numbers_of[VECTORS][VECTOR];
 
-/* Targets that go through all sources together; divides BLOCK. */
-#define TARGETS 4
-
 /* What a population's source sent in a step: spikes, or in some vectors numbers. */
 typedef struct {
     const wire *wire;
@@ -43,7 +40,7 @@ typedef struct {
 /* Find what arrives at a population in a step of the call, or would after its last; return how many there are. */
 int find_deliveries(const block *b, int64_t index, int64_t step, delivery *found);
 
-/* Sum up what arrives at TARGETS neurons from the `first` on, besides what is in their sums unless these are new. */
+/* Sum up what arrives at BLOCK neurons from the `first` on, besides what is in their sums unless these are new. */
 void collect(const block *b, const delivery *from, int all, int32_t first, int are_new, numbers_of *sums);
 
 #endif
