@@ -138,7 +138,7 @@ int find_deliveries(const block *b, int64_t index, int64_t step, delivery *found
     int count = 0;
     for (const wire *w = net->wire; w < net->wire + net->wires; w++) {
         const population *source = net->population + w->source;
-        int64_t sent = step - 1 - w->delay, slot = sent % b->slots;
+        int64_t sent = step - 1 - w->delay, slot = sent % slots_of(b->net);
         if (w->target != index || sent < 0 || sent >= b->steps)
             continue;
         delivery *d = found + count++;

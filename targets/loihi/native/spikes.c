@@ -48,7 +48,7 @@ static void leave_floats(state *s, int64_t index)
 /* Variables that change: nothing is given to most leaky neurons. */
 static int32_t variables_of(const population *p)
 {
-    return p->kind == LIF && p->takes ? 3 : 2;
+    return p->takes ? 3 : 2;
 }
 
 static void fetch(state *s)
@@ -58,14 +58,14 @@ static void fetch(state *s)
     for (const int32_t *index = s->group; index < s->end; index++) {
         const population *p = net->population + *index;
         int32_t size = padded(p->size), more = (variables_of(p) - 2) * size, *here = variable_of(s, p, 0);
-        int fit = p->kind == LIF && p->most_arriving >= 0;
-        for (int v = 0; v < s->block.count; v++) {
+        int fit = p->most_arriving >= 0;
+        for (int v = 0; p->kind == LIF && v < s->block.count; v++) {
             const vector *lanes = s->block.vector + v;
             int32_t *row = lanes->numbers + p->state, *to = here + v * VECTOR;
             fit = fit && gather_floats(row, net->numbers, lanes->lanes, 2 * size, to, step, MOST_STATE);
             fit &= gather(row + 2 * size, net->numbers, lanes->lanes, more, to + 2 * size * step, step, p->most_given);
         }
-        for (int v = 0; !fit && v < s->block.count; v++) {
+        for (int v = 0; p->kind == LIF && !fit && v < s->block.count; v++) {
             const vector *lanes = s->block.vector + v;
             gather(lanes->numbers + p->state, net->numbers, lanes->lanes, 2 * size, here + v * VECTOR, step, 0);
         }
@@ -80,7 +80,7 @@ static void put_back(state *s)
     for (const int32_t *index = s->group; index < s->end; index++) {
         const population *p = net->population + *index;
         int32_t size = padded(p->size), more = (variables_of(p) - 2) * size;
-        for (int v = 0; v < s->block.count; v++) {
+        for (int v = 0; p->kind == LIF && v < s->block.count; v++) {
             const vector *lanes = s->block.vector + v;
             int32_t *row = lanes->numbers + p->state, *from = variable_of(s, p, 0) + v * VECTOR;
             scatter(from, step, 2 * size, net->numbers, lanes->lanes, row, s->floats[*index]);
@@ -89,7 +89,7 @@ static void put_back(state *s)
     }
 }
 
-/* Take what the host gives a population in a step. */
+/* Take what the host gives leaky neurons in a step. */
 static void take(state *s, const hosts *host, int64_t step, int64_t index)
 {
     const population *p = s->block.net->population + index;
@@ -111,42 +111,6 @@ static void take(state *s, const hosts *host, int64_t step, int64_t index)
         if (!fit)
             leave_floats(s, index);
     }
-}
-
-/* An index says which of the sums of every four sources to take. */
-INLINE __m512i add_to_index(__m512i index, int n, __mmask16 sends)
-{
-    return _mm512_mask_or_epi32(index, sends, index, _mm512_set1_epi32(1 << (n / 4 * 8 + n % 4)));
-}
-
-/* That of none. */
-#define NO_SENDER 0x30201000
-
-static uint8_t *index_of(const state *s, const population *p, int v, int32_t first, int64_t slot)
-{
-    return s->block.vector[v].index + slot * s->block.net->indices + p->index + 4 * first;
-}
-
-/* Update a block of an input's neurons in a vector; return whether any message is other than 0 and 1. */
-static int update_input(const state *s, const population *p, int v, int32_t first, uint8_t *index, int64_t *counts)
-{
-    const int32_t *threshold = p->parameter[0] + first;
-    int32_t end = p->size - first < BLOCK ? p->size - first : BLOCK, step = s->block.count * VECTOR;
-    int32_t size = padded(p->size) * step, *sent = variable_of(s, p, 0) + first * step + v * VECTOR;
-    __m512i bits = _mm512_setzero_si512(), found = _mm512_set1_epi32(NO_SENDER);
-    for (int32_t n = 0; n < end; n++, sent += step) {
-        __m512i before = _mm512_loadu_si512(sent), change = _mm512_sub_epi32(_mm512_loadu_si512(sent + size), before);
-        __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_abs_epi32(change), _mm512_set1_epi32(threshold[n]));
-        __mmask16 sends = _mm512_mask_test_epi32_mask(large, change, change);
-        change = _mm512_maskz_mov_epi32(large, change);
-        _mm512_storeu_si512(sent, _mm512_add_epi32(before, change));
-        _mm512_storeu_si512(sent + 2 * size, change);
-        found = add_to_index(found, n, sends);
-        bits = _mm512_or_si512(bits, change);
-        counts[n] += __builtin_popcount(sends);
-    }
-    _mm512_storeu_si512(index, found);
-    return _mm512_test_epi32_mask(bits, _mm512_set1_epi32(-2)) != 0;
 }
 
 /* Update a block of leaky neurons in `count` vectors. */
@@ -186,7 +150,7 @@ INLINE void update_vectors(
         counts[n] += __builtin_popcountll(all & s->lanes);
     }
     for (int v = 0; v < count; v++)
-        _mm512_storeu_si512(index_of(s, p, v, first, slot), index[v]);
+        _mm512_storeu_si512(index_of(s->block.net, p, s->block.vector + v, first, slot), index[v]);
 }
 
 INLINE void update_leaky(
@@ -224,10 +188,10 @@ static void go_on_leaky(state *s, int64_t index, int64_t step, int64_t *counts)
 {
     const block *b = &s->block;
     const population *p = b->net->population + index;
-    int64_t slot = step % b->slots;
+    int64_t slot = step % slots_of(b->net);
     delivery from[b->net->wires + 1];
     int all = find_deliveries(b, index, step, from), known = step >= b->net->stored;
-    numbers_of sums[BLOCK];
+    numbers_of sums[BLOCK] ALIGNED;
     for (int i = 0; i < all; i++)
         known &= !from[i].numbers;
     for (int32_t first = 0; first < p->size; first += BLOCK) {
@@ -246,35 +210,17 @@ static void go_on_leaky(state *s, int64_t index, int64_t step, int64_t *counts)
     }
 }
 
-/* The same of an input. */
-static void go_on_input(const state *s, int64_t index, int64_t step, int64_t *counts)
-{
-    const network *net = s->block.net;
-    const population *p = net->population + index;
-    int64_t slot = step % s->block.slots;
-    for (int v = 0; v < s->block.count; v++) {
-        const vector *lanes = s->block.vector + v;
-        uint8_t *graded = lanes->graded + slot * net->populations + index;
-        int32_t *messages = lanes->messages + (slot * net->inputs + p->input) * VECTOR;
-        *graded = 0;
-        for (int32_t first = 0; first < p->size; first += BLOCK)
-            *graded |= (uint8_t)update_input(s, p, v, first, index_of(s, p, v, first, slot), counts + first);
-        for (int32_t n = 0; *graded && n < padded(p->size); n++)
-            memcpy(
-                messages + n * VECTOR, variable_of(s, p, 2) + (n * s->block.count + v) * VECTOR,
-                sizeof(int32_t) * VECTOR);
-    }
-}
-
 static void go_on(state *s, const hosts *host, int64_t time, int64_t step, int64_t index, int64_t *counts)
 {
     const population *p = s->block.net->population + index;
-    take(s, host, step, index);
     counts += (time + step) % s->block.net->period * s->block.net->counters + p->counter;
     if (p->kind == INPUT) {
-        go_on_input(s, index, step, counts);
+        hosts here = *host;
+        for (int v = 0; v < s->block.count; v++, here.lane += VECTOR)
+            go_on_input(s->block.net, s->block.vector + v, &here, index, step, variable_of(s, p, 0), counts);
         return;
     }
+    take(s, host, step, index);
     if (p->reset_interval && (time + step + 1 - p->reset_offset) % p->reset_interval == 0)
         memset(variable_of(s, p, 0), 0, sizeof(int32_t) * (size_t)(variable_of(s, p, 2) - variable_of(s, p, 0)));
     go_on_leaky(s, index, step, counts);
@@ -290,7 +236,7 @@ static void store_under_way(const block *b, int64_t index)
         delivery from[net->wires + 1];
         int all = find_deliveries(b, index, b->steps + k, from), are_new = b->steps + k >= net->stored;
         for (int32_t first = 0; first < p->size; first += BLOCK) {
-            numbers_of sums[BLOCK];
+            numbers_of sums[BLOCK] ALIGNED;
             if (!are_new)
                 fetch_under_way(b, index, b->steps + k, first, sums);
             collect(b, from, all, first, are_new, sums);
@@ -335,7 +281,7 @@ void run_spikes(
     int64_t lanes, int64_t steps, const hosts *host, int64_t *counts)
 {
     vector vectors[SPIKING_LANES / VECTOR];
-    state s = {.block = {.net = net, .vector = vectors, .steps = steps, .slots = net->stored + SPIKING_STEPS}};
+    state s = {.block = {.net = net, .vector = vectors, .steps = steps}};
     int count = 0;
     s.numbers = scratch;
     scratch += net->held * VECTORS * VECTOR;
@@ -346,8 +292,8 @@ void run_spikes(
         made->stored = stored + lane * net->stored * net->ports;
         made->arrived = arrived + lane * net->stored * net->populations;
         made->messages = scratch;
-        made->index = (uint8_t *)(made->messages + s.block.slots * net->inputs * VECTOR);
-        made->graded = made->index + s.block.slots * net->indices;
+        made->index = (uint8_t *)(made->messages + slots_of(net) * net->inputs * VECTOR);
+        made->graded = made->index + slots_of(net) * net->indices;
     }
     s.floats = (uint8_t *)scratch;
     for (int64_t first = 0; first < steps; first += SPIKING_STEPS)

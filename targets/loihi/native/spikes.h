@@ -23,8 +23,31 @@ typedef struct {
     const network *net;
     vector *vector;
     int count;
-    int64_t steps, slots;
+    int64_t steps;
 } block;
+
+/* Steps that what is sent is kept for. */
+static inline int64_t slots_of(const network *net)
+{
+    return net->stored + SPIKING_STEPS;
+}
+
+/* An index says which of the sums of every four sources to take: bits of those that send, in four bytes for a lane. */
+INLINE __m512i add_to_index(__m512i index, int n, __mmask16 sends)
+{
+    return _mm512_mask_or_epi32(index, sends, index, _mm512_set1_epi32(1 << (n / 4 * 8 + n % 4)));
+}
+
+/* That of none. */
+#define NO_SENDER 0x30201000
+
+static inline uint8_t *index_of(const network *net, const population *p, const vector *lanes, int32_t first, int64_t slot)
+{
+    return lanes->index + slot * net->indices + p->index + 4 * first;
+}
+
+/* On lines of the cache. */
+#define ALIGNED __attribute__((aligned(64)))
 
 /* A neuron's numbers. */
 typedef int32_t numbers_of[VECTORS][VECTOR];
@@ -42,5 +65,10 @@ int find_deliveries(const block *b, int64_t index, int64_t step, delivery *found
 
 /* Sum up what arrives at BLOCK neurons from the `first` on, besides what is in their sums unless these are new. */
 void collect(const block *b, const delivery *from, int all, int32_t first, int are_new, numbers_of *sums);
+
+/* Take what the host gives an input in a vector of lanes, and update it; there is room for what it sends in `changes`. */
+void go_on_input(
+    const network *net, const vector *lanes, const hosts *host, int64_t index, int64_t step, int32_t *changes,
+    int64_t *counts);
 
 #endif

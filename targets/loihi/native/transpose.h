@@ -31,7 +31,7 @@ static inline __attribute__((always_inline)) void transpose(__m512i *x)
     }
 }
 
-static __mmask16 first_of(int32_t left)
+static inline __mmask16 first_of(int32_t left)
 {
     return left >= VECTOR ? 0xffff : (__mmask16)((1 << left) - 1);
 }
@@ -56,20 +56,20 @@ static inline __attribute__((always_inline)) int gather_as(
     return _mm512_cmpgt_epu32_mask(largest, _mm512_set1_epi32(most)) == 0;
 }
 
-static int gather(
+static inline int gather(
     const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step, int32_t most)
 {
     return gather_as(0, rows, stride, lanes, size, to, step, most);
 }
 
-static int gather_floats(
+static inline int gather_floats(
     const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step, int32_t most)
 {
     return gather_as(1, rows, stride, lanes, size, to, step, most);
 }
 
 /* And back. */
-static void scatter(
+static inline void scatter(
     const int32_t *from, int32_t step, int32_t size, int64_t stride, int lanes, int32_t *rows, int are_floats)
 {
     for (int32_t n = 0; n < size; n += VECTOR) {
