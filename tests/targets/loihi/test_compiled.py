@@ -131,12 +131,26 @@ def test_spikes_in_many_lanes_are_equal(seed, batches, threads, largest, graded,
         given = {"in.u": np.cumsum(changes, axis=0).astype(np.int32)}
         if batch % 2:
             given["p1"] = random.integers(-2000, 2000, (rows, batch, sizes["p1"])).astype(np.int32)
+        if batch % 3 == 0:
+            given["p1/v"] = random.integers(-9000, 9000, (rows, batch, sizes["p1"])).astype(np.int32)
         far = random.integers(-(1 << 31), 1 << 31, (batch, sizes["p1"])) >> random.integers(0, 20)
         for simulator in (ours, theirs):
             simulator.resize(batch)
             if written:
                 simulator.write(written, far.astype(np.int32))
             simulator.play(given)
+        for place in variables(network):
+            np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
+        np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+def test_more_lanes_and_steps_than_go_at_once_are_equal():
+    for seed in range(4):
+        network, random = loihi_networks.draw_spiking(seed, 20), np.random.default_rng(seed)
+        ours, theirs = CompiledSimulator(network, 277), Simulator(network, 277)
+        changes = random.integers(0, 2, (71, 277, network.by_name["in.u"].size))
+        ours.play({"in.u": np.cumsum(changes, axis=0, dtype=np.int32)})
+        theirs.play({"in.u": np.cumsum(changes, axis=0, dtype=np.int32)})
         for place in variables(network):
             np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
         np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
