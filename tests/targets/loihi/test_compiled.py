@@ -1,6 +1,7 @@
 """The C core is the NumPy definition, bit for bit: messages, values, counts and overflows."""
 
 import platform
+import sys
 from pathlib import Path
 
 import loihi_networks
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nmbrl.targets import compiler
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi import compiled
 from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
@@ -264,6 +266,31 @@ def test_plain_c_and_narrower_vectors_are_equal(level, monkeypatch):
             sent.append([simulator.read(place) for place in variables(network)])
         for ours, theirs in zip(*sent, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_clang_computes_the_same(monkeypatch, tmp_path):
+    """What stands in where a machine has no compiler of its own."""
+    monkeypatch.setenv("CC", f"{sys.executable} -m ziglang cc")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for remembered in (compiler.find_compiler, open_library):
+        remembered.cache_clear()
+    try:
+        library = open_library()
+    finally:
+        monkeypatch.undo()
+        compiler.find_compiler.cache_clear()
+        open_library.cache_clear()
+    for seed in range(12):
+        network = draw_network(seed, False) if seed % 3 else loihi_networks.draw_spiking(seed)
+        with monkeypatch.context() as patched:
+            patched.setattr(compiled, "open_library", lambda: library)
+            simulators = CompiledSimulator(network, 17), Simulator(network, 17)
+        for simulator in simulators:
+            random = np.random.default_rng(seed)
+            for _ in range(3):
+                simulator.run(random_values(random, network, 17))
+        for place in variables(network):
+            np.testing.assert_array_equal(*(simulator.read(place) for simulator in simulators), place)
 
 
 def test_a_part_of_the_neurons_passes_along_a_diagonal():
