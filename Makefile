@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 
 .PHONY: setup demo report test lint types bench docs clean
 .DELETE_ON_ERROR:
@@ -59,8 +60,9 @@ types: $(STAMP)
 	for folder in train convert targets runtime hil; do ln -sfn ../../../$$folder build/typing/nmbrl/$$folder; done
 	MYPYPATH=build/typing $(BIN)/mypy -p nmbrl
 
+# A file's tests stay together, as they share what it takes long to make.
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Trainings that are finished are kept: remove benchmarks/results to measure anew.
 bench: $(STAMP) $(MADE)/lif/bundle.json

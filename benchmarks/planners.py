@@ -167,7 +167,9 @@ def bracketed(mean: float, interval: Sequence[float], sign: str = "") -> str:
 
 
 @click.command()
-@click.option("--train", "seeds", type=int, multiple=True, default=(0, 1, 2), show_default=True, help="Training seeds.")
+@click.option(
+    "--train", "seeds", type=int, multiple=True, default=tuple(range(5)), show_default=True, help="Training seeds."
+)
 @click.option("--episodes", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first episode.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "docs" / "planners", show_default=True)

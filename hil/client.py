@@ -11,8 +11,6 @@ from nmbrl.targets.errors import NmbrlError
 
 # Below this a pause of the host's scheduler would look like a lost frame.
 LEAST_TIMEOUT_S = 0.01
-
-
 # Unanswered requests of which a late reply is still told apart.
 REMEMBERED = 64
 
@@ -54,7 +52,10 @@ class Client:
     """One side of a conversation in which the host asks and the board answers.
 
     How long a reply may take is learned: the smoothed round trip and four times its mean deviation (Jacobson,
-    "Congestion Avoidance and Control", 1988), doubled after every attempt that failed.
+    "Congestion Avoidance and Control", 1988), doubled after every attempt that failed. The doubled time stands until a
+    request is answered at once (Karn and Partridge, "Improving Round-Trip Time Estimates in Reliable Transport
+    Protocols", 1987): else a board that became slower, or longer requests, are never learned, as a repeated request
+    tells no round trip, and repetitions pile up before the board.
 
     Args:
         link: to the board.
@@ -81,6 +82,7 @@ class Client:
         self._silent_since: float | None = None
         # Smoothed round trip and its deviation by kind: a search takes longer than an answer from memory.
         self._round_trip: dict[Kind, tuple[float, float]] = {}
+        self._backed_off: dict[Kind, float] = {}
 
     def connect(self, timeout: float = 20.0) -> Identity:
         """Wait until the board answers; return what it says of itself.
@@ -122,7 +124,7 @@ class Client:
             self.link.write(frame)
             reply = self._await(sent + patience if deadline is None else deadline)
             if reply is None:
-                patience = min(2 * patience, self.timeout)
+                patience = self._backed_off[kind] = min(2 * patience, self.timeout)
                 continue
             if attempt == 0:
                 self._learn(kind, time.monotonic() - sent)
@@ -167,6 +169,8 @@ class Client:
         return mean + 4 * deviation
 
     def _patience(self, kind: Kind) -> float:
+        if kind in self._backed_off:
+            return self._backed_off[kind]
         if kind not in self._round_trip:
             return self.timeout
         return min(max(self.expected(kind), LEAST_TIMEOUT_S), self.timeout)
@@ -175,6 +179,7 @@ class Client:
         mean, deviation = self._round_trip.get(kind, (elapsed, elapsed / 2))
         deviation += (abs(elapsed - mean) - deviation) / 4
         self._round_trip[kind] = (mean + (elapsed - mean) / 8, deviation)
+        self._backed_off.pop(kind, None)
 
     def _await(self, deadline: float) -> Frame | None:
         """The reply to the newest request, or None when its time is up."""

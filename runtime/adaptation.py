@@ -11,10 +11,15 @@ Discrete actions can only be mixed: ``(1 - beta) a + beta a_previous``.
 
 With f taken as affine in the action (mechanical plants are), this is linear in kappa for given alpha and beta and the
 other way round, so a few rounds of alternating least squares on running sums fit it; a prior holds the constants at 1,
-0 and 1 until the evidence weighs more. What they leave of the latest changes is averaged into an offset, which the fit
-does not have to explain: without it a model that is a little wrong where the plant rests shows a way back to the goal
-that nobody has to push for, and the plant rests beside the goal (offset-free model predictive control: Pannocchia and
-Rawlings, Disturbance models for offset-free model-predictive control, AIChE Journal 49, 2003).
+0 and 1 until the evidence weighs more. What no such constants explain, a collision above all, must not spoil them for
+the rest of the episode: a decision weighs less the more it surprises (the L1-L2 weight of robust regression: Zhang,
+Parameter estimation techniques, Image and Vision Computing 15, 1997).
+
+What the constants leave of the latest changes is averaged into an offset, which the fit does not have to explain:
+without it a model that is a little wrong where the plant rests shows a way back to the goal that nobody has to push
+for, and the plant rests beside the goal (offset-free model predictive control: Pannocchia and Rawlings, Disturbance
+models for offset-free model-predictive control, AIChE Journal 49, 2003). While the plant moves a remainder is an error
+of that motion and gone with it, so the offset learns the less the larger the change.
 
 It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
 (Adaptive Control, 2nd edition, chapter 3) around a learned model.
@@ -33,8 +38,11 @@ CHANGE_PRIOR = 0.02
 ACTION_RANGE = (-0.5, 2.0)
 CHANGE_RANGE = (0.25, 4.0)
 ROUNDS = 4
-# Share of the latest remainder in the offset.
+# Beyond this a surprise (root of summed squares over normalised observations) weighs by its size, not by its square.
+SURPRISE = 0.07
+# Share of the latest remainder in the offset at rest, and the change (as a surprise) that halves it.
 OFFSET_RATE = 0.1
+OFFSET_CHANGE = 0.2
 
 
 @dataclass
@@ -47,8 +55,8 @@ class _Parts:
         action: minus the prior, alpha and beta (batch, 2).
         change: minus the prior, kappa (batch, observation_size).
         offset: what the constants leave of the change of a decision, normalised (batch, observation_size).
-        products: sums of products of the three features (batch, observation_size, 3, 3).
-        targets: sums of features times observed changes (batch, observation_size, 3).
+        products: weighted sums of products of the three features (batch, observation_size, 3, 3).
+        targets: weighted sums of features times observed changes (batch, observation_size, 3).
     """
 
     model: Array
@@ -101,18 +109,21 @@ class AdaptedExecutor(Executor):
         parts = self._split(state)
         batch, size = observation.shape
         before = np.concatenate([parts.model] * 3)
-        imagined, _, _ = self._executor.imagine(before, np.concatenate([self._base(action), action, parts.previous]))
+        actions = np.concatenate([self._base(action), action, self._previous(parts, action)])
+        imagined, _, _ = self._executor.imagine(before, actions)
         normalise = self.interface.normalisation.normalise
         base, acted, late = normalise(self._executor.decode(imagined)).reshape(3, batch, size)
         start = normalise(self._executor.decode(parts.model))
         features = np.stack([base - start, acted - base, late - base], axis=-1)
         change = normalise(observation) - start
-        parts.products = parts.products + parts.seen[..., None, None] * features[..., :, None] * features[..., None, :]
-        parts.targets = parts.targets + parts.seen[..., None] * features * (change - parts.offset)[..., None]
+        surprise = _size(_remainder(parts, features, change))
+        trust = parts.seen / np.sqrt(1 + (surprise / np.float32(SURPRISE)) ** 2)
+        evidence = trust[..., None] * features
+        parts.products = parts.products + evidence[..., :, None] * features[..., None, :]
+        parts.targets = parts.targets + evidence * (change - parts.offset)[..., None]
         parts.action, parts.change = self._fit(parts.products, parts.targets)
-        weights = np.concatenate([np.ones_like(parts.seen), 1 + parts.action[:, :1], parts.action[:, 1:]], axis=1)
-        remainder = change - (1 + parts.change) * np.einsum("bi,boi->bo", weights, features)
-        parts.offset = parts.offset + np.float32(OFFSET_RATE) * parts.seen * (remainder - parts.offset)
+        rate = np.float32(OFFSET_RATE) * trust / (1 + (_size(change) / np.float32(OFFSET_CHANGE)) ** 2)
+        parts.offset = parts.offset + rate * _remainder(parts, features, change)
         parts.model = self._executor.observe(parts.model, self._effective(parts, action), observation)
         parts.previous, parts.seen = action, np.ones_like(parts.seen)
         return self._join(parts)
@@ -152,10 +163,14 @@ class AdaptedExecutor(Executor):
         """What alpha and beta count from: no action at all, or the present one where doing nothing is no choice."""
         return action if self.interface.task.action_kind == "discrete" else np.zeros_like(action)
 
+    def _previous(self, parts: _Parts, action: Array) -> Array:
+        """The previous action; where there was none (all zeros, no discrete action), what beta counts from."""
+        return np.where(parts.previous.any(axis=1, keepdims=True), parts.previous, self._base(action))
+
     def _effective(self, parts: _Parts, action: Array) -> Array:
         base = self._base(action)
         alpha, beta = 1 + parts.action[:, :1], parts.action[:, 1:]
-        return base + alpha * (action - base) + beta * (parts.previous - base)
+        return base + alpha * (action - base) + beta * (self._previous(parts, action) - base)
 
     def _fit(self, products: Array, targets: Array) -> tuple[Array, Array]:
         """Alternating least squares; returns alpha and beta, and kappa, each minus its prior."""
@@ -186,6 +201,17 @@ class AdaptedExecutor(Executor):
     def _join(self, parts: _Parts) -> Array:
         values = (getattr(parts, name) for name in _Parts.__dataclass_fields__)
         return np.concatenate([value.reshape(len(value), -1) for value in values], axis=1)
+
+
+def _remainder(parts: _Parts, features: Array, change: Array) -> Array:
+    """What constants and offset leave of observed changes (batch, observation_size), given their features (..., 3)."""
+    weights = np.concatenate([np.ones_like(parts.seen), 1 + parts.action[:, :1], parts.action[:, 1:]], axis=1)
+    return change - (1 + parts.change) * np.einsum("bi,boi->bo", weights, features) - parts.offset
+
+
+def _size(change: Array) -> Array:
+    """Euclidean norm over observations (batch, 1)."""
+    return np.linalg.norm(change, axis=1, keepdims=True)
 
 
 def _slice_of(executor: Executor, name: str | None) -> slice | None:

@@ -1,6 +1,9 @@
 """What every test shares: a small world model with random weights, and a run that holds it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,12 +112,25 @@ def small_run(request) -> SmallRun:
 
 
 @pytest.fixture(scope="session")
-def small_c(small_run, tmp_path_factory):
-    """A C bundle of the small model, and the int8 TFLite bundle that it was made from."""
+def small_bundles(tmp_path_factory) -> Callable[[bool], tuple[Path, Path]]:
+    """C bundle of a small model, of discrete actions or not, and the int8 TFLite bundle that it was made from.
+
+    Each is made once, in whatever order tests ask for them.
+    """
     from nmbrl.convert import tflite
     from nmbrl.convert.c.bundle import convert_bundle
 
-    directory = tmp_path_factory.mktemp("small_c")
-    tflite.convert(small_run, directory / "tflite")
-    convert_bundle(directory / "tflite", directory / "c")
-    return directory / "c", directory / "tflite"
+    @cache
+    def make(discrete: bool) -> tuple[Path, Path]:
+        directory = tmp_path_factory.mktemp("small_c")
+        tflite.convert(make_run(discrete), directory / "tflite")
+        convert_bundle(directory / "tflite", directory / "c")
+        return directory / "c", directory / "tflite"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_c(small_run, small_bundles) -> tuple[Path, Path]:
+    """The C bundle of the small model, and its TFLite bundle."""
+    return small_bundles(small_run.model.discrete)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmbrl.convert import onnx, tflite
+from nmbrl.convert import onnx
 from nmbrl.convert.tflite_lower import lower
 from nmbrl.targets.interface import Normalisation, Task
 from nmbrl.train.config import LearnerConfig, TrainingConfig
@@ -13,10 +13,8 @@ from nmbrl.train.run import RunDirectory, pack_model
 
 
 @pytest.fixture(scope="session")
-def tflite_bundle(small_run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("tflite") / "bundle"
-    tflite.convert(small_run, path)
-    return path
+def tflite_bundle(small_c):
+    return small_c[1]
 
 
 @pytest.fixture(scope="session")

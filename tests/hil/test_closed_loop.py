@@ -174,8 +174,8 @@ def test_the_plant_keeps_its_pace(host_board: HostBoard, small_c: tuple[Path, Pa
     loop.before_decision = lambda: time.sleep(0.02)
     loop.on_step = lambda episode: steps.append(time.monotonic())
     loop.run_episode(0)
-    # What a step takes is no part added to the time until the next, unless this machine fell behind.
-    assert 29 * 0.04 - 0.02 < steps[-1] - steps[0] < (29 + loop.log.overruns) * 0.05
+    # What a step takes is no part added to the time until the next; the median, as this machine may pause.
+    assert 0.035 < np.median(np.diff(steps)) < 0.05
 
 
 def test_figures_are_what_every_target_writes(host_board: HostBoard, small_c: tuple[Path, Path]) -> None:
