@@ -16,8 +16,8 @@
 typedef struct {
     block block;
     int32_t *numbers; /* (numbers, vectors, VECTOR) */
-    uint64_t lanes;  /* a bit for each that there is */
-    uint8_t *floats; /* whether a population's u and v are floats, as long as no number needs more bits than they have */
+    uint64_t lanes;   /* a bit for each that there is */
+    uint8_t *floats;  /* whether a population's u and v are floats, as long as no number needs more bits than they have */
     const int32_t *group, *end; /* its populations */
 } state;
 
@@ -51,6 +51,7 @@ static int32_t variables_of(const population *p)
     return p->takes ? 3 : 2;
 }
 
+/* Bring a group's leaky neurons from where they are stored into vectors, as floats where these hold all. */
 static void fetch(state *s)
 {
     const network *net = s->block.net;
@@ -73,6 +74,7 @@ static void fetch(state *s)
     }
 }
 
+/* And back. */
 static void put_back(state *s)
 {
     const network *net = s->block.net;
