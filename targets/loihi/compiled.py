@@ -11,7 +11,7 @@ import numpy as np
 
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.loihi.activity import Activity
-from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align
+from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align, make_zeros
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import GIVEN, Network
 from nmbrl.targets.loihi.simulator import WidthError
@@ -43,7 +43,7 @@ class CompiledSimulator:
             fours=bool(library.nmbrl_loihi_has_fours()),
         )
         native = layout.native
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._workers = [_Worker(layout, self.activity.messages.shape) for _ in range(threads)]
         # The first counts where the activity does.
         self._workers[0].counts = self.activity.messages
@@ -131,7 +131,10 @@ class CompiledSimulator:
         if self._pool is None:
             run(0)
         else:
-            list(self._pool.map(run, range(len(self._workers))))
+            others = [self._pool.submit(run, worker) for worker in range(1, len(self._workers))]
+            run(0)
+            for other in others:
+                other.result()
             for worker in self._workers[1:]:
                 self.activity.messages += worker.counts
                 worker.counts[:] = 0
@@ -185,7 +188,7 @@ class _Worker:
     """What a thread needs for itself: scratch memory, and counts of messages."""
 
     def __init__(self, layout: Layout, counts: tuple[int, ...]) -> None:
-        self.scratch = align(np.zeros(layout.scratch, np.int32))
+        self.scratch = make_zeros(4 * layout.scratch)
         self.counts = np.zeros(counts, np.int64)
 
 

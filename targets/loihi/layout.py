@@ -25,7 +25,7 @@ from nmbrl.targets.loihi.network import (
     Table,
     TernaryLIF,
 )
-from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT
+from nmbrl.targets.loihi.spiking import ALIGNMENT, DECAY_SHIFT, HALF_RANGE
 from nmbrl.targets.loihi.weights import (
     TABLE_SOURCES,
     TILE_TARGETS,
@@ -40,6 +40,7 @@ from nmbrl.targets.loihi.weights import (
 
 # As in native/loihi.h.
 BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
+SPIKING_LANES, SPIKING_STEPS = 256, 32
 # Bytes of a line of the cache.
 LINE = 64
 # Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or
@@ -48,6 +49,8 @@ LANES, MANY_LANES = 16, 64
 CACHED_WEIGHT_BYTES = 1 << 19
 # Tables take four or eight bytes a weight: beyond so many there are none.
 MOST_TABLE_WEIGHTS = 1 << 24
+# Variables of a population in native/spikes.c, at most.
+VARIABLES = 3
 # Steps that a group of populations goes through before the next does.
 CHUNK = 16
 # `enum kind`; a subclass that has a number of its own before its base.
@@ -59,11 +62,16 @@ NATIVE = {
 
 def align(array: np.ndarray) -> np.ndarray:
     """Return a copy that starts where a line of the cache does: vectors of 64 bytes then touch only one."""
-    memory = np.empty(array.nbytes + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = make_zeros(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
+
+
+def make_zeros(size: int) -> np.ndarray:
+    """Return bytes that start where a line of the cache does; memory is taken only where they are written."""
+    memory = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size]
 
 
 class _Structure(ctypes.Structure):
@@ -79,7 +87,8 @@ class _Population(_Structure):
         *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
         *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes", "ternary")),
-        *((name, c_int32) for name in ("first_wire", "wires", "index", "input")),
+        *((name, c_int32) for name in ("first_wire", "wires", "index", "input", "place")),
+        *((name, c_int32) for name in ("most_arriving", "most_given")),
         *((f"parameter_{index}", c_void_p) for index in range(9)),
         *((name, c_void_p) for name in ("values", "widths")),
     ]
@@ -100,7 +109,7 @@ class NativeNetwork(_Structure):
     _fields_ = [
         *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
         *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
-        *((name, c_int32) for name in ("scratch", "widest", "wires", "spikes", "indices", "inputs")),
+        *((name, c_int32) for name in ("scratch", "widest", "wires", "spikes", "held", "indices", "inputs")),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
         *((name, c_void_p) for name in ("order", "ends")),
@@ -155,6 +164,8 @@ class Layout:
         indices = _starts(-(-sizes // TABLE_SOURCES) * TABLE_SOURCES * 4)
         inputs = _starts([size * isinstance(p, Input) for size, p in zip(sizes, populations, strict=True)])
         flat = [wire for group in wires for wire in group]
+        groups = find_groups(network)
+        places, held = _places(network, groups)
         made = [
             _population(
                 population,
@@ -165,17 +176,18 @@ class Layout:
                 wires=len(wires[i]),
                 index=int(indices[i]),
                 input=int(inputs[i]),
+                place=places[population.name],
+                **(_float_limits(network, population) if self._tables and isinstance(population, LIF) else {}),
             )
             for i, population in enumerate(populations)
         ]
-        groups = find_groups(network)
         self._order = np.array([self._index[name] for group in groups for name in group], np.int32)
         self._ends = np.cumsum([len(group) for group in groups]).astype(np.int32)
         stored, chunk = 1 + max((part.delay for part in network.synapses), default=0), _chunk(network, groups)
         slots = stored + chunk
         widest = int(sizes.max()) + BLOCK
         numbers = _odd_blocks(int(states[-1]))
-        sent = slots * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR) + _padded(slots * len(populations))
+        sent = (stored + SPIKING_STEPS) * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR + len(populations))
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
         self.native = NativeNetwork(
@@ -196,7 +208,8 @@ class Layout:
             scratch=_odd_blocks(slots * int(ports[-1]) + SCRATCH * widest + _padded(slots * len(populations))),
             widest=widest,
             wires=len(flat),
-            spikes=numbers * VECTOR + sent if self._tables else 0,
+            spikes=_padded(sent) if self._tables else 0,
+            held=held,
             indices=int(indices[-1]),
             inputs=int(inputs[-1]),
             population=(_Population * len(made))(*made),
@@ -204,7 +217,10 @@ class Layout:
         )
         self.reference = ctypes.byref(self.native)
         shared = 3 * widest + MOST_LANES * (widest + 64) // 2
-        self.scratch = self.native.lanes * self.native.scratch + shared + VECTORS * self.native.spikes
+        self.scratch = self.native.lanes * self.native.scratch + shared
+        if self._tables:
+            self.scratch += VECTORS * VECTOR * held + SPIKING_LANES // VECTOR * self.native.spikes
+            self.scratch += _padded(len(populations))
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""
@@ -333,6 +349,35 @@ def _population(population: Population, **places: int) -> _Population:
     filling = _padded(population.size) - population.size
     fields |= {f"parameter_{i}": np.pad(vector, (0, filling)) for i, vector in enumerate(vectors)}
     return _Population(**fields)
+
+
+def _places(network: Network, groups: list[list[str]]) -> tuple[dict[str, int], int]:
+    """Return where native/spikes.c keeps each population's variables among its group's, and the most of a group."""
+    places: dict[str, int] = {}
+    most = 0
+    for group in groups:
+        *starts, end = _starts([VARIABLES * _padded(network.by_name[name].size) for name in group]).tolist()
+        places |= dict(zip(group, starts, strict=True))
+        most = max(most, end)
+    return places, most
+
+
+def _float_limits(network: Network, population: LIF) -> dict[str, int]:
+    """Return how far from 0 what arrives, and what is given, may be where u and v are floats; -1 where they cannot be.
+
+    Floats hold integers up to 2^24. Let u be less than 2^23; so it stays if what arrives makes up at most for what it
+    loses. v is clipped to the same, and its bias is exact up to 2^24.
+    """
+    arriving = int((HALF_RANGE - 1) * (int(population.du.min()) + 1) >> DECAY_SHIFT + ALIGNMENT)
+    most = np.zeros((2, population.size), np.int64)
+    for part in network.synapses:
+        if part.target == population.name:
+            for sums, sign in zip(most, (1, -1), strict=True):
+                reached = np.maximum(sign * part.weights.astype(np.int64), 0).sum(axis=1) << max(part.weight_exp, 0)
+                sums += -(-reached >> max(-part.weight_exp, 0))
+    given = (2 * HALF_RANGE >> population.bias_exp).astype(np.int64) - np.abs(population.bias_mant.astype(np.int64))
+    fits = most.max() <= arriving and given.min() >= 0
+    return {"most_arriving": arriving if fits else -1, "most_given": int(given.min()) if fits else -1}
 
 
 def _sends_spikes(population: Population) -> bool:

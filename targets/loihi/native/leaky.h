@@ -7,11 +7,12 @@
 #if defined(__AVX512BW__)
 #include <immintrin.h>
 
+#define TOWARD_ZERO (_MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)
+
 /* tz(x * (4096 - decay), 12) of |x| < 2^24: a float's mantissa holds it, and its product rounded toward zero. */
 static inline __m512i decayed_vector(__m512i x, __m512 keep)
 {
-    return _mm512_cvttps_epi32(
-        _mm512_mul_round_ps(_mm512_cvtepi32_ps(x), keep, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+    return _mm512_cvttps_epi32(_mm512_mul_round_ps(_mm512_cvtepi32_ps(x), keep, TOWARD_ZERO));
 }
 
 /* The same of any x. */
@@ -65,6 +66,23 @@ static inline __attribute__((always_inline)) __mmask16 step_leaky(
     sends |= *below;
     _mm512_storeu_si512(u, current);
     _mm512_storeu_si512(v, _mm512_maskz_mov_epi32((__mmask16)~sends, potential));
+    return sends;
+}
+
+/* The same of u and v that are floats, which hold every integer below 2^24, where u does not leave 24 bits; returns which
+   send 1. What is added last need not be exact beyond 2^24, as v is clipped. */
+static inline __attribute__((always_inline)) __mmask16 step_floats(
+    __m512 keeps_u, __m512 keeps_v, __m512 bias, __m512 threshold, float *u, float *v, __m512i arriving)
+{
+    const __m512 highest = _mm512_set1_ps((1 << 23) - 1), lowest = _mm512_set1_ps(1 - (1 << 23));
+    __m512 current = _mm512_roundscale_ps(_mm512_mul_round_ps(_mm512_loadu_ps(u), keeps_u, TOWARD_ZERO), TOWARD_ZERO);
+    __m512 potential = _mm512_roundscale_ps(_mm512_mul_round_ps(_mm512_loadu_ps(v), keeps_v, TOWARD_ZERO), TOWARD_ZERO);
+    current = _mm512_fmadd_ps(_mm512_cvtepi32_ps(arriving), _mm512_set1_ps(64), current);
+    potential = _mm512_add_ps(_mm512_add_ps(potential, current), bias);
+    potential = _mm512_min_ps(_mm512_max_ps(potential, lowest), highest);
+    __mmask16 sends = _mm512_cmp_ps_mask(potential, threshold, _CMP_GT_OQ);
+    _mm512_storeu_ps(u, current);
+    _mm512_storeu_ps(v, _mm512_mask_mov_ps(potential, sends, _mm512_setzero_ps()));
     return sends;
 }
 

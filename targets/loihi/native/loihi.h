@@ -14,9 +14,14 @@
 /* Lanes that share each weight in a register where most of their neurons send; divides LANES. */
 #define GROUP 4
 
-/* Of spiking networks in many lanes: lanes that share an instruction, and such vectors that share each look-up. */
+/* Of spiking networks in many lanes: lanes that share an instruction, such vectors that share each look-up, and the most
+   lanes and steps that are gone through before what they have sent makes room for others. */
 #define VECTOR 16
 #define VECTORS 4
+#define SPIKING_LANES 256
+#define SPIKING_STEPS 32
+/* Fewer lanes than these go one by one. */
+#define FEW_SPIKING_LANES 6
 
 /* LIF: with and without reset, of two or three values. */
 enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT, LIF, DELTA, SIGMA, LAVA_SIGMA_DELTA, PROD_NEURON };
@@ -34,6 +39,8 @@ typedef struct {
     int32_t ternary; /* whether a leaky neuron may send -1 */
     int32_t first_wire, wires;
     int32_t index, input; /* where spikes.c keeps what it sends: first byte of its index, first neuron of an input */
+    int32_t place;        /* and its variables, three at most: first number among those of its group */
+    int32_t most_arriving, most_given; /* as long as no more arrives and is given, u does not wrap and v is exact; or -1 */
     const int32_t *parameter[9]; /* vectors in blocks, see population.c */
     const int32_t *values;       /* of a table */
     const int32_t *widths;       /* bits of what is checked, see strict.c */
@@ -76,7 +83,8 @@ typedef struct {
     int32_t scratch;  /* numbers of scratch memory that a lane needs: what is under way, SCRATCH rows, what has arrived */
     int32_t widest;   /* most neurons of a population, in blocks, and a block more */
     int32_t wires;    /* of all populations */
-    int32_t spikes;   /* numbers of scratch memory that VECTOR lanes need in spikes.c; 0 where it does not know a kind */
+    int32_t spikes;   /* numbers that spikes.c needs for what VECTOR lanes send; 0 where it does not know a kind */
+    int32_t held;     /* and most variables of a group */
     int32_t indices;  /* bytes of the indices of all populations */
     int32_t inputs;   /* neurons of inputs, in blocks */
     const population *population;
@@ -155,12 +163,12 @@ void multiply_lanes(
     const wire *w, int32_t sources, int planes, int are_signed, const uint8_t *low, const uint8_t *high,
     int32_t *const *to, int lanes);
 
-/* Run a spiking network in one, two or VECTORS times VECTOR lanes, the first of which have these numbers; see nmbrl_loihi_run. Whether
-   that can be done, and `spikes` numbers of scratch memory for each VECTOR lanes. */
+/* Run a spiking network in SPIKING_LANES at most, the first of which has these numbers; see nmbrl_loihi_run. Whether that
+   can be done. */
 int nmbrl_loihi_has_tables(void);
 void run_spikes(
-    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int count,
-    int64_t steps, const hosts *host, int64_t *counts);
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
+    int64_t lanes, int64_t steps, const hosts *host, int64_t *counts);
 
 /* Note what is too wide: of a leaky neuron, before it is updated; of others, afterwards. */
 void check_leaky(const population *p, const int32_t *state, const int32_t *arriving, int64_t time, place at);

@@ -14,15 +14,15 @@ void list_messages(const int32_t *messages, int32_t size, int32_t *counts, event
 {
     __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i bits = _mm512_setzero_si512(), signs = bits, total = bits;
-    int32_t count = 0;
+    int32_t *sources = to->sources, *values = to->values, count = 0;
     for (int32_t i = 0; i < size; i += BLOCK) {
         __m512i x = _mm512_maskz_loadu_epi32(inside(i, size), messages + i);
         __mmask16 sends = _mm512_test_epi32_mask(x, x);
         bits = _mm512_or_si512(bits, _mm512_xor_si512(x, _mm512_srai_epi32(x, 31)));
         signs = _mm512_or_si512(signs, x);
         total = _mm512_add_epi32(total, x);
-        _mm512_storeu_si512(to->sources + count, _mm512_maskz_compress_epi32(sends, place));
-        _mm512_storeu_si512(to->values + count, _mm512_maskz_compress_epi32(sends, x));
+        _mm512_storeu_si512(sources + count, _mm512_maskz_compress_epi32(sends, place));
+        _mm512_storeu_si512(values + count, _mm512_maskz_compress_epi32(sends, x));
         count += __builtin_popcount(sends);
         place = _mm512_add_epi32(place, _mm512_set1_epi32(BLOCK));
         if (counts) {
@@ -30,8 +30,8 @@ void list_messages(const int32_t *messages, int32_t size, int32_t *counts, event
             _mm512_storeu_si512(counts + i, _mm512_mask_add_epi32(before, sends, before, _mm512_set1_epi32(1)));
         }
     }
-    _mm512_storeu_si512(to->sources + count, _mm512_setzero_si512());
-    _mm512_storeu_si512(to->values + count, _mm512_setzero_si512());
+    _mm512_storeu_si512(sources + count, _mm512_setzero_si512());
+    _mm512_storeu_si512(values + count, _mm512_setzero_si512());
     to->count = count;
     to->bits = _mm512_reduce_or_epi32(bits);
     to->signs = _mm512_reduce_or_epi32(signs);

@@ -343,14 +343,14 @@ void nmbrl_loihi_run(
     const int32_t *nothing = b.counts + net->widest;
     b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
-    while (net->spikes && !record && !found && lanes - first >= VECTOR) {
+    while (net->spikes && !record && !found && lanes - first >= FEW_SPIKING_LANES) {
         hosts given_here = {host, host_count, given_steps, all_lanes, first};
-        int64_t vectors = (lanes - first) / VECTOR;
-        int count = vectors >= VECTORS ? VECTORS : vectors >= 2 ? 2 : 1;
+        int64_t here = lanes - first < SPIKING_LANES ? lanes - first : SPIKING_LANES;
+        here -= here % VECTOR < FEW_SPIKING_LANES ? here % VECTOR : 0;
         run_spikes(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
-            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, count, steps, &given_here, counts);
-        first += count * VECTOR;
+            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, here, steps, &given_here, counts);
+        first += here;
     }
     if (net->matrices)
         open_matrices();

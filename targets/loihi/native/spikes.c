@@ -1,376 +1,316 @@
-/* Spiking networks in many lanes, 16 to a vector: what arrives at a population is summed up from what others have sent.
-
-   Four neurons that send or do not have 16 sums of weights. A table of 64 bytes holds those of 16 sources to a target; its
-   index has, for each of 16 lanes, four bytes that say which of the four times 16 sums to take. */
-#include <stddef.h>
+/* Spiking networks in many lanes, 16 to a vector: group by group of populations, and in each group four vectors at a time
+   go through all steps, so that their state and the group's tables stay in the cache. */
 #include <string.h>
 
 #include "loihi.h"
 
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
-#include <immintrin.h>
-
 #include "leaky.h"
+#include "spikes.h"
 #include "transpose.h"
 
-#define INLINE static inline __attribute__((always_inline))
-/* Sources of a look-up in two tables, whose bytes have room for the sums of both. */
-#define SOURCES 32
-/* Targets that go through all sources together. */
-#define TARGETS 4
-/* Bytes of tables of a target, and of indices, for each SOURCES. */
-#define TABLES 128
+/* How far u and v of floats may be from 0. */
+#define MOST_STATE ((1 << 23) - 1)
 
-/* A vector of lanes: variables are (numbers, VECTOR), what is sent is kept for `slots` steps. */
+/* Vectors in a group of populations. */
 typedef struct {
-    int32_t *numbers;
-    uint8_t *index;    /* (slots, net->indices) */
-    int32_t *messages; /* (slots, net->inputs, VECTOR) of inputs, whose messages may be numbers */
-    uint8_t *graded;   /* (slots, populations): whether any is */
-} vector;
+    block block;
+    int32_t *numbers; /* (numbers, vectors, VECTOR) */
+    uint64_t lanes;   /* a bit for each that there is */
+    uint8_t *floats;  /* whether a population's u and v are floats, as long as no number needs more bits than they have */
+    const int32_t *group, *end; /* its populations */
+} state;
 
-typedef struct {
-    const network *net;
-    vector vector[VECTORS];
-    int count;
-    int32_t *stored; /* of the first lane */
-    uint8_t *arrived;
-    int64_t steps;   /* of the call */
-} block;
-
-/* Numbers of a block of neurons; and the lanes in which each sends. */
-typedef int32_t numbers_of[BLOCK][VECTOR];
-typedef uint16_t lanes_of[BLOCK][VECTORS];
-
-/* As an instruction, as compilers make copies of sums around the intrinsic. */
-INLINE __m512i add_fours(__m512i sum, __m512i ones, __m512i bytes)
+static int32_t *variable_of(const state *s, const population *p, int32_t variable)
 {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(ones), "v"(bytes));
-    return sum;
+    return s->numbers + (p->place + variable * padded(p->size)) * s->block.count * VECTOR;
 }
 
-/* What a source sent, and the tables for a block of its targets. */
-typedef struct {
-    const wire *wire;
-    const uint8_t *index[VECTORS], *tables;
-    int32_t depth;
-} job;
-
-/* Jobs are summed up in registers where what they deliver is scaled alike. */
-#define MOST_JOBS 8
-
-INLINE int alike(const wire *a, const wire *b)
+/* Whether no number is farther from 0. */
+static int are_within(const int32_t *numbers, int32_t vectors, int32_t most)
 {
-    return a->factor == b->factor && a->planes == b->planes && !a->right_shift && !b->right_shift;
+    __m512i largest = _mm512_setzero_si512();
+    for (int32_t i = 0; i < vectors; i++)
+        largest = _mm512_max_epu32(largest, _mm512_abs_epi32(_mm512_loadu_si512(numbers + i * VECTOR)));
+    return _mm512_cmpgt_epu32_mask(largest, _mm512_set1_epi32(most)) == 0;
 }
 
-/* Add to the sums of a block of targets, or set them where they are new, in `count` vectors of lanes. */
-INLINE void look_up(const job *jobs, int all, int count, int are_new, numbers_of *sums)
+/* Turn u and v into integers, from here on. */
+static void leave_floats(state *s, int64_t index)
 {
-    const wire *w = jobs->wire;
-    const __m512i ones = _mm512_set1_epi8(1), factor = _mm512_set1_epi32(w->factor);
-    const __m128i shift = _mm_cvtsi32_si128(w->right_shift);
-    for (int32_t t = 0; t < BLOCK; t += TARGETS) {
-        __m512i sum[TARGETS][VECTORS];
-        for (int i = 0; i < TARGETS; i++)
-            for (int v = 0; v < count; v++)
-                sum[i][v] = _mm512_setzero_si512();
-        for (int plane = 0; plane < w->planes; plane++) {
-            if (plane)
-                for (int i = 0; i < TARGETS; i++)
-                    for (int v = 0; v < count; v++)
-                        sum[i][v] = _mm512_slli_epi32(sum[i][v], 4);
-            for (const job *j = jobs; j < jobs + all; j++) {
-                const uint8_t *table = j->tables + (t * w->planes + plane * TARGETS) * j->depth * TABLES;
-                for (int32_t k = 0; k < j->depth; k++) {
-                    __m512i even[VECTORS], odd[VECTORS];
-                    for (int v = 0; v < count; v++) {
-                        even[v] = _mm512_loadu_si512(j->index[v] + TABLES * k);
-                        odd[v] = _mm512_loadu_si512(j->index[v] + TABLES * k + TABLES / 2);
-                    }
-                    for (int i = 0; i < TARGETS; i++, table += TABLES) {
-                        __m512i one = _mm512_loadu_si512(table), two = _mm512_loadu_si512(table + TABLES / 2);
-                        __asm__("" : "+v"(one), "+v"(two)); /* loaded once: compilers would for every vector of lanes */
-                        for (int v = 0; v < count; v++) {
-                            __m512i found = _mm512_permutexvar_epi8(even[v], one);
-                            found = _mm512_add_epi8(found, _mm512_permutexvar_epi8(odd[v], two));
-                            sum[i][v] = add_fours(sum[i][v], ones, found);
-                        }
-                    }
-                }
-            }
-        }
-        for (int i = 0; i < TARGETS; i++)
-            for (int v = 0; v < count; v++) {
-                int32_t *to = sums[v][t + i];
-                __m512i scaled = _mm512_sra_epi32(_mm512_mullo_epi32(sum[i][v], factor), shift);
-                _mm512_storeu_si512(to, are_new ? scaled : _mm512_add_epi32(_mm512_loadu_si512(to), scaled));
-            }
-    }
-}
-
-/* See fours.c; weights of 16 bits are in pairs. */
-static int32_t weight_at(const wire *w, int32_t source, int32_t target)
-{
-    int64_t stride = (w->targets + 63) / 64 * 64;
-    int32_t column = target / 64 * 64 + target % 16 / 4 * 16 + target % 64 / 16 * 4 + target % 4;
-    if (w->rows)
-        return w->rows[source * stride + column] - w->excess;
-    return ((const int16_t *)w->weights)[2 * ((int64_t)(source / 2) * w->targets + target) + source % 2];
-}
-
-/* The same of messages that are numbers, in a vector of lanes. */
-static void multiply(const wire *w, int32_t first, int32_t sources, const int32_t *messages, numbers_of sums)
-{
-    for (int32_t t = 0; t < BLOCK; t++) {
-        int32_t sum[VECTOR] = {0};
-        for (int32_t s = 0; s < sources; s++) {
-            int32_t weight = weight_at(w, s, first + t);
-            for (int lane = 0; lane < VECTOR; lane++)
-                sum[lane] += weight * messages[s * VECTOR + lane];
-        }
-        for (int lane = 0; lane < VECTOR; lane++)
-            sums[t][lane] += (sum[lane] * w->factor) >> w->right_shift;
-    }
-}
-
-/* What each target's one source sends; spikes are bits of an index. */
-static void pass_diagonal(
-    const wire *w, int32_t first, int32_t sources, const uint8_t *index, const int32_t *messages, numbers_of sums)
-{
-    const int16_t *weights = w->weights;
-    for (int32_t t = 0; t < BLOCK && first + t < w->targets; t++) {
-        int32_t s = first + t + w->offset;
-        if (s < 0 || s >= sources)
-            continue;
-        for (int lane = 0; lane < VECTOR; lane++) {
-            int32_t bit = index[s / 16 * 64 + 4 * lane + s / 4 % 4] >> s % 4 & 1;
-            int32_t message = messages ? messages[s * VECTOR + lane] : bit;
-            sums[t][lane] += (weights[first + t] * message) >> w->right_shift;
-        }
-    }
-}
-
-/* Sums of a block of neurons that are being collected: nothing is in them yet, and jobs that are not done. */
-typedef struct {
-    numbers_of *sums;
-    int count, are_new, jobs;
-    job job[MOST_JOBS];
-} sums_of;
-
-/* Do the jobs. */
-static void settle(sums_of *s)
-{
-    if (s->jobs && s->count == VECTORS)
-        look_up(s->job, s->jobs, VECTORS, s->are_new, s->sums);
-    else if (s->jobs && s->count == 2)
-        look_up(s->job, s->jobs, 2, s->are_new, s->sums);
-    else if (s->jobs)
-        look_up(s->job, s->jobs, 1, s->are_new, s->sums);
-    else if (s->are_new)
-        memset(s->sums, 0, sizeof(numbers_of) * (size_t)s->count);
-    s->are_new = s->jobs = 0;
-}
-
-/* Add what a wire delivers to a block of neurons of what its source sent in a slot. */
-static void deliver(const block *b, const wire *w, int32_t first, int64_t slot, sums_of *s)
-{
-    const network *net = b->net;
-    const population *source = net->population + w->source;
-    const int32_t *messages[VECTORS];
-    job made = {.wire = w, .depth = (source->size + SOURCES - 1) / SOURCES};
-    int numbers = 0;
-    made.tables = w->diagonal ? NULL : w->tables + (int64_t)first * w->planes * made.depth * TABLES;
-    for (int v = 0; v < b->count; v++) {
-        const vector *lanes = b->vector + v;
-        int graded = lanes->graded[slot * net->populations + w->source] && !w->binary;
-        made.index[v] = lanes->index + slot * net->indices + source->index;
-        messages[v] = graded ? lanes->messages + (slot * net->inputs + source->input) * VECTOR : NULL;
-        numbers += graded;
-    }
-    if (w->diagonal || numbers || s->jobs == MOST_JOBS || (s->jobs && !alike(s->job->wire, w)))
-        settle(s);
-    if (!w->diagonal && !numbers)
-        s->job[s->jobs++] = made;
-    else
-        for (int v = 0; v < b->count; v++)
-            if (w->diagonal)
-                pass_diagonal(w, first, source->size, made.index[v], messages[v], s->sums[v]);
-            else if (messages[v])
-                multiply(w, first, source->size, messages[v], s->sums[v]);
-            else
-                look_up(&(job){w, {made.index[v]}, made.tables, made.depth}, 1, 1, 0, s->sums + v);
-}
-
-/* Sum up what arrives at a block of neurons in a step of the call, or would after its last. */
-static void collect(const block *b, int64_t index, int32_t first, int64_t step, numbers_of *sums)
-{
-    const network *net = b->net;
-    int64_t row = (int64_t)net->stored * net->ports, flags = (int64_t)net->stored * net->populations;
-    sums_of s = {.sums = sums, .count = b->count, .are_new = step >= net->stored};
-    for (int v = 0; v < b->count && step < net->stored; v++) {
-        const uint8_t *arrived = b->arrived + VECTOR * v * flags + step * net->populations + index;
-        int32_t *stored = b->stored + VECTOR * v * row + step * net->ports + net->population[index].port + first;
-        for (int lane = 0; lane < VECTOR; lane++)
-            if (!arrived[lane * flags])
-                memset(stored + lane * row, 0, sizeof(int32_t) * BLOCK);
-        gather(stored, row, BLOCK, sums[v][0]);
-    }
-    for (const wire *w = net->wire; w < net->wire + net->wires; w++) {
-        int64_t sent = step - 1 - w->delay;
-        if (w->target == index && sent >= 0 && sent < b->steps)
-            deliver(b, w, first, sent % net->slots, &s);
-    }
-    settle(&s);
-}
-
-/* Update a block of an input's neurons; return whether any message is other than 0 and 1. */
-static int update_input(const population *p, int32_t first, int32_t *numbers, int32_t *messages, uint16_t *sends)
-{
-    int32_t *sent = numbers, *given = numbers + padded(p->size) * VECTOR;
-    __m512i bits = _mm512_setzero_si512();
-    for (int32_t n = first; n < first + BLOCK; n++, sends += VECTORS) {
-        __m512i before = _mm512_loadu_si512(sent + n * VECTOR), now = _mm512_loadu_si512(given + n * VECTOR);
-        __m512i change = _mm512_sub_epi32(now, before);
-        __mmask16 large = _mm512_cmpge_epi32_mask(_mm512_abs_epi32(change), _mm512_set1_epi32(p->parameter[0][n]));
-        change = _mm512_maskz_mov_epi32(large, change);
-        _mm512_storeu_si512(messages + n * VECTOR, change);
-        _mm512_storeu_si512(sent + n * VECTOR, _mm512_add_epi32(before, change));
-        *sends = _mm512_test_epi32_mask(change, change);
-        bits = _mm512_or_si512(bits, change);
-    }
-    return _mm512_test_epi32_mask(bits, _mm512_set1_epi32(-2)) != 0;
-}
-
-INLINE void step_block(
-    const int32_t *const *parameter, int32_t first, int32_t *u, int32_t *v, const int32_t *given, numbers_of sums,
-    uint16_t *sends)
-{
-    __mmask16 below;
-    for (int n = 0; n < BLOCK; n++) {
-        int at = n * VECTOR;
-        sends[n * VECTORS] = step_leaky(
-            parameter, first + n, 1, u + at, v + at, given ? given + at : NULL, _mm512_loadu_si512(sums[n]), 0, &below);
-    }
-}
-
-static void update_leaky(
-    const population *p, int32_t first, int32_t *numbers, numbers_of sums, int64_t time, uint16_t *sends)
-{
-    int32_t size = padded(p->size) * VECTOR, *u = numbers + first * VECTOR, *v = u + size;
-    const int32_t *parameter[9];
-    memcpy(parameter, p->parameter, sizeof parameter);
-    if (p->reset_interval && (time + 1 - p->reset_offset) % p->reset_interval == 0) {
-        memset(u, 0, sizeof(numbers_of));
-        memset(v, 0, sizeof(numbers_of));
-    }
-    if (p->takes)
-        step_block(parameter, first, u, v, v + size, sums, sends);
-    else
-        step_block(parameter, first, u, v, NULL, sums, sends);
-}
-
-/* Which of the sums of every four sources to take. */
-static void make_index(const uint16_t *sends, uint8_t *index)
-{
-    __m512i fours = _mm512_set1_epi32(0x30201000);
-    for (int i = 0; i < BLOCK; i++, sends += VECTORS)
-        fours = _mm512_mask_or_epi32(fours, *sends, fours, _mm512_set1_epi32(1 << (i / 4 * 8 + i % 4)));
-    _mm512_storeu_si512(index, fours);
-}
-
-/* Take what the host gives a population in a step. */
-static void take(const block *b, const hosts *host, int64_t step, int64_t index)
-{
-    if (step >= host->steps)
-        return;
-    for (const given *h = host->first; h < host->first + host->count; h++)
-        for (int v = 0; h->population == index && v < b->count; v++) {
-            const int32_t *values = h->values + (step * host->all_lanes + host->lane + VECTOR * v) * h->size;
-            gather(values, h->size, (int32_t)h->size, b->vector[v].numbers + h->first * VECTOR);
-        }
-}
-
-/* Neurons that fill a population's last block send nothing: all of theirs is 0, and no threshold is below. */
-static void go_on(const block *b, const hosts *host, int64_t time, int64_t step, int64_t index, int64_t *counts)
-{
-    const network *net = b->net;
-    const population *p = net->population + index;
-    int64_t slot = step % net->slots;
-    numbers_of sums[VECTORS];
-    lanes_of sends = {{0}};
-    take(b, host, step, index);
-    counts += (time + step) % net->period * net->counters + p->counter;
-    for (int v = 0; v < b->count; v++)
-        b->vector[v].graded[slot * net->populations + index] = 0;
-    for (int32_t first = 0; first < p->size; first += BLOCK) {
-        if (p->kind == LIF)
-            collect(b, index, first, step, sums);
-        for (int v = 0; v < b->count; v++) {
-            const vector *lanes = b->vector + v;
-            int32_t *numbers = lanes->numbers + p->state * VECTOR;
-            int32_t *messages = lanes->messages + (slot * net->inputs + p->input) * VECTOR;
-            if (p->kind == LIF)
-                update_leaky(p, first, numbers, sums[v], time + step, sends[0] + v);
-            else if (update_input(p, first, numbers, messages, sends[0] + v))
-                lanes->graded[slot * net->populations + index] = 1;
-            make_index(sends[0] + v, lanes->index + slot * net->indices + p->index + 4 * first);
-        }
-        for (int32_t n = first; n < p->size && n < first + BLOCK; n++) {
-            uint64_t all;
-            memcpy(&all, sends[n - first], sizeof all);
-            counts[n] += __builtin_popcountll(all);
-        }
-    }
+    const population *p = s->block.net->population + index;
+    int32_t *x = variable_of(s, p, 0), *end = variable_of(s, p, 2);
+    for (; s->floats[index] && x < end; x += VECTOR)
+        _mm512_storeu_si512(x, _mm512_cvttps_epi32(_mm512_loadu_ps(x)));
+    s->floats[index] = 0;
 }
 
 /* Variables that change: nothing is given to most leaky neurons. */
-static int32_t numbers_in_use(const population *p)
+static int32_t variables_of(const population *p)
 {
-    return (p->kind == LIF && p->takes ? 3 : 2) * padded(p->size);
+    return p->takes ? 3 : 2;
+}
+
+/* Bring a group's leaky neurons from where they are stored into vectors, as floats where these hold all. */
+static void fetch(state *s)
+{
+    const network *net = s->block.net;
+    int step = s->block.count * VECTOR;
+    for (const int32_t *index = s->group; index < s->end; index++) {
+        const population *p = net->population + *index;
+        int32_t size = padded(p->size), more = (variables_of(p) - 2) * size, *here = variable_of(s, p, 0);
+        int fit = p->most_arriving >= 0;
+        for (int v = 0; p->kind == LIF && v < s->block.count; v++) {
+            const vector *lanes = s->block.vector + v;
+            int32_t *row = lanes->numbers + p->state, *to = here + v * VECTOR;
+            fit = fit && gather_floats(row, net->numbers, lanes->lanes, 2 * size, to, step, MOST_STATE);
+            fit &= gather(row + 2 * size, net->numbers, lanes->lanes, more, to + 2 * size * step, step, p->most_given);
+        }
+        for (int v = 0; p->kind == LIF && !fit && v < s->block.count; v++) {
+            const vector *lanes = s->block.vector + v;
+            gather(lanes->numbers + p->state, net->numbers, lanes->lanes, 2 * size, here + v * VECTOR, step, 0);
+        }
+        s->floats[*index] = (uint8_t)fit;
+    }
+}
+
+/* And back. */
+static void put_back(state *s)
+{
+    const network *net = s->block.net;
+    int step = s->block.count * VECTOR;
+    for (const int32_t *index = s->group; index < s->end; index++) {
+        const population *p = net->population + *index;
+        int32_t size = padded(p->size), more = (variables_of(p) - 2) * size;
+        for (int v = 0; p->kind == LIF && v < s->block.count; v++) {
+            const vector *lanes = s->block.vector + v;
+            int32_t *row = lanes->numbers + p->state, *from = variable_of(s, p, 0) + v * VECTOR;
+            scatter(from, step, 2 * size, net->numbers, lanes->lanes, row, s->floats[*index]);
+            scatter(from + 2 * size * step, step, more, net->numbers, lanes->lanes, row + 2 * size, 0);
+        }
+    }
+}
+
+/* Take what the host gives leaky neurons in a step. */
+static void take(state *s, const hosts *host, int64_t step, int64_t index)
+{
+    const population *p = s->block.net->population + index;
+    int count = s->block.count;
+    if (step >= host->steps)
+        return;
+    for (const given *h = host->first; h < host->first + host->count; h++) {
+        if (h->population != index)
+            continue;
+        const int32_t *values = h->values + (step * host->all_lanes + host->lane) * h->size;
+        int32_t *here = variable_of(s, p, 0) + (h->first - p->state) * count * VECTOR;
+        int fit = here >= variable_of(s, p, 2); /* as a current; u and v are integers here */
+        if (!fit)
+            leave_floats(s, index);
+        for (int v = 0; v < count; v++)
+            fit &= gather(
+                values + VECTOR * v * h->size, h->size, s->block.vector[v].lanes, (int32_t)h->size, here + v * VECTOR,
+                count * VECTOR, p->most_given);
+        if (!fit)
+            leave_floats(s, index);
+    }
+}
+
+/* Update a block of leaky neurons in `count` vectors. */
+INLINE void update_vectors(
+    const state *s, const population *p, int count, int are_floats, int takes, int32_t first, numbers_of *sums,
+    int64_t slot, int64_t *counts)
+{
+    const int32_t *parameter[9];
+    int32_t size = padded(p->size) * count * VECTOR, *u = variable_of(s, p, 0) + first * count * VECTOR;
+    int32_t end = p->size - first < BLOCK ? p->size - first : BLOCK;
+    __m512i index[VECTORS];
+    memcpy(parameter, p->parameter, sizeof parameter);
+    for (int v = 0; v < count; v++)
+        index[v] = _mm512_set1_epi32(NO_SENDER);
+    for (int n = 0; n < end; n++) {
+        __m512i mantissa = parameter_at(parameter[2], first + n, 1), exponent = parameter_at(parameter[3], first + n, 1);
+        __m512 bias = _mm512_cvtepi32_ps(parameter_at(parameter[6], first + n, 1));
+        __m512 threshold = _mm512_cvtepi32_ps(parameter_at(parameter[4], first + n, 1));
+        __m512 keeps_u = _mm512_castsi512_ps(parameter_at(parameter[7], first + n, 1));
+        __m512 keeps_v = _mm512_castsi512_ps(parameter_at(parameter[8], first + n, 1));
+        __mmask16 sends[VECTORS] = {0}, below;
+        for (int v = 0; v < count; v++) {
+            int32_t *here = u + (n * count + v) * VECTOR;
+            __m512i arriving = _mm512_loadu_si512(sums[n][v]);
+            if (are_floats && takes) {
+                __m512i given = _mm512_add_epi32(mantissa, _mm512_loadu_si512(here + 2 * size));
+                bias = _mm512_cvtepi32_ps(_mm512_sllv_epi32(given, exponent));
+            }
+            if (are_floats)
+                sends[v] = step_floats(keeps_u, keeps_v, bias, threshold, (float *)here, (float *)(here + size), arriving);
+            else
+                sends[v] = step_leaky(
+                    parameter, first + n, 1, here, here + size, takes ? here + 2 * size : NULL, arriving, 0, &below);
+            index[v] = add_to_index(index[v], n, sends[v]);
+        }
+        __mmask64 all = _mm512_kunpackd(_mm512_kunpackw(sends[3], sends[2]), _mm512_kunpackw(sends[1], sends[0]));
+        counts[n] += __builtin_popcountll(all & s->lanes);
+    }
+    for (int v = 0; v < count; v++)
+        _mm512_storeu_si512(index_of(s->block.net, p, s->block.vector + v, first, slot), index[v]);
+}
+
+INLINE void update_leaky(
+    const state *s, const population *p, int count, int are_floats, int32_t first, numbers_of *sums, int64_t slot,
+    int64_t *counts)
+{
+    if (are_floats && p->takes)
+        update_vectors(s, p, count, 1, 1, first, sums, slot, counts);
+    else if (are_floats)
+        update_vectors(s, p, count, 1, 0, first, sums, slot, counts);
+    else if (p->takes)
+        update_vectors(s, p, count, 0, 1, first, sums, slot, counts);
+    else
+        update_vectors(s, p, count, 0, 0, first, sums, slot, counts);
+}
+
+/* Fetch what was under way to a block of neurons when the call began. */
+static void fetch_under_way(const block *b, int64_t index, int64_t step, int32_t first, numbers_of *sums)
+{
+    const network *net = b->net;
+    int64_t row = (int64_t)net->stored * net->ports, flags = (int64_t)net->stored * net->populations;
+    for (int v = 0; v < b->count; v++) {
+        const vector *lanes = b->vector + v;
+        const uint8_t *arrived = lanes->arrived + step * net->populations + index;
+        int32_t *stored = lanes->stored + step * net->ports + net->population[index].port + first;
+        for (int lane = 0; lane < lanes->lanes; lane++)
+            if (!arrived[lane * flags])
+                memset(stored + lane * row, 0, sizeof(int32_t) * BLOCK);
+        gather(stored, row, lanes->lanes, BLOCK, sums[0][v], VECTORS * VECTOR, 0);
+    }
+}
+
+/* Take what arrives in, and update. */
+static void go_on_leaky(state *s, int64_t index, int64_t step, int64_t *counts)
+{
+    const block *b = &s->block;
+    const population *p = b->net->population + index;
+    int64_t slot = step % slots_of(b->net);
+    delivery from[b->net->wires + 1];
+    int all = find_deliveries(b, index, step, from), known = step >= b->net->stored;
+    numbers_of sums[BLOCK] ALIGNED;
+    for (int i = 0; i < all; i++)
+        known &= !from[i].numbers;
+    for (int32_t first = 0; first < p->size; first += BLOCK) {
+        if (step < b->net->stored)
+            fetch_under_way(b, index, step, first, sums);
+        collect(b, from, all, first, step >= b->net->stored, sums);
+        for (int n = 0; !known && n < BLOCK; n++)
+            if (s->floats[index] && !are_within(sums[n][0], b->count, p->most_arriving))
+                leave_floats(s, index);
+        if (b->count == VECTORS)
+            update_leaky(s, p, VECTORS, s->floats[index], first, sums, slot, counts + first);
+        else if (b->count == 2)
+            update_leaky(s, p, 2, s->floats[index], first, sums, slot, counts + first);
+        else
+            update_leaky(s, p, 1, s->floats[index], first, sums, slot, counts + first);
+    }
+}
+
+static void go_on(state *s, const hosts *host, int64_t time, int64_t step, int64_t index, int64_t *counts)
+{
+    const population *p = s->block.net->population + index;
+    counts += (time + step) % s->block.net->period * s->block.net->counters + p->counter;
+    if (p->kind == INPUT) {
+        hosts here = *host;
+        for (int v = 0; v < s->block.count; v++, here.lane += VECTOR)
+            go_on_input(s->block.net, s->block.vector + v, &here, index, step, variable_of(s, p, 0), counts);
+        return;
+    }
+    take(s, host, step, index);
+    if (p->reset_interval && (time + step + 1 - p->reset_offset) % p->reset_interval == 0)
+        memset(variable_of(s, p, 0), 0, sizeof(int32_t) * (size_t)(variable_of(s, p, 2) - variable_of(s, p, 0)));
+    go_on_leaky(s, index, step, counts);
+}
+
+/* Store what is under way to a population when all steps are done. */
+static void store_under_way(const block *b, int64_t index)
+{
+    const network *net = b->net;
+    const population *p = net->population + index;
+    int64_t row = (int64_t)net->stored * net->ports, flags = (int64_t)net->stored * net->populations;
+    for (int64_t k = 0; k < net->stored; k++) {
+        delivery from[net->wires + 1];
+        int all = find_deliveries(b, index, b->steps + k, from), are_new = b->steps + k >= net->stored;
+        for (int32_t first = 0; first < p->size; first += BLOCK) {
+            numbers_of sums[BLOCK] ALIGNED;
+            if (!are_new)
+                fetch_under_way(b, index, b->steps + k, first, sums);
+            collect(b, from, all, first, are_new, sums);
+            for (int v = 0; v < b->count; v++)
+                scatter(
+                    sums[0][v], VECTORS * VECTOR, BLOCK, row, b->vector[v].lanes,
+                    b->vector[v].stored + k * net->ports + p->port + first, 0);
+        }
+        for (int v = 0; v < b->count; v++)
+            for (int64_t lane = 0; lane < b->vector[v].lanes; lane++)
+                b->vector[v].arrived[lane * flags + k * net->populations + index] = 1;
+    }
+}
+
+static int vectors_at_once(int left)
+{
+    return left >= VECTORS ? VECTORS : left >= 2 ? 2 : 1;
+}
+
+/* Go through some steps in a group, `count` vectors at a time. */
+static void go_through(
+    state *s, vector *vectors, int count, const hosts *host, int64_t time, int64_t first, int64_t last, int64_t *counts)
+{
+    for (int v = 0; v < count; v += s->block.count) {
+        hosts here = *host;
+        here.lane += VECTOR * v;
+        s->block.vector = vectors + v;
+        s->block.count = vectors_at_once(count - v);
+        s->lanes = 0;
+        for (int i = 0; i < s->block.count; i++)
+            s->lanes |= (uint64_t)((1 << vectors[v + i].lanes) - 1) << VECTOR * i;
+        fetch(s);
+        for (int64_t step = first; step < last; step++)
+            for (const int32_t *index = s->group; index < s->end; index++)
+                go_on(s, &here, time, step, *index, counts);
+        put_back(s);
+    }
 }
 
 void run_spikes(
-    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int count,
-    int64_t steps, const hosts *host, int64_t *counts)
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
+    int64_t lanes, int64_t steps, const hosts *host, int64_t *counts)
 {
-    block b = {.net = net, .count = count, .stored = stored, .arrived = arrived, .steps = steps};
-    for (int v = 0; v < count; v++) {
-        int32_t *rest = scratch;
-        vector *lanes = b.vector + v;
-        lanes->numbers = rest;
-        lanes->index = (uint8_t *)(rest += net->numbers * VECTOR);
-        lanes->messages = rest += net->slots * net->indices / 4;
-        lanes->graded = (uint8_t *)(rest + net->slots * net->inputs * VECTOR);
-        scratch += net->spikes;
-        for (const population *p = net->population; p < net->population + net->populations; p++)
-            gather(
-                numbers + v * VECTOR * (int64_t)net->numbers + p->state, net->numbers, numbers_in_use(p),
-                lanes->numbers + p->state * VECTOR);
+    vector vectors[SPIKING_LANES / VECTOR];
+    state s = {.block = {.net = net, .vector = vectors, .steps = steps}};
+    int count = 0;
+    s.numbers = scratch;
+    scratch += net->held * VECTORS * VECTOR;
+    for (int64_t lane = 0; lane < lanes; lane += VECTOR, scratch += net->spikes) {
+        vector *made = vectors + count++;
+        made->lanes = lanes - lane < VECTOR ? (int32_t)(lanes - lane) : VECTOR;
+        made->numbers = numbers + lane * net->numbers;
+        made->stored = stored + lane * net->stored * net->ports;
+        made->arrived = arrived + lane * net->stored * net->populations;
+        made->messages = scratch;
+        made->index = (uint8_t *)(made->messages + slots_of(net) * net->inputs * VECTOR);
+        made->graded = made->index + slots_of(net) * net->indices;
     }
-    for (int64_t first = 0; first < steps; first += net->chunk)
-        for (int32_t group = 0, start = 0; group < net->groups; start = net->ends[group++])
-            for (int64_t step = first; step < steps && step < first + net->chunk; step++)
-                for (int32_t i = start; i < net->ends[group]; i++)
-                    go_on(&b, host, time, step, net->order[i], counts);
-    for (int32_t index = 0; index < net->populations; index++) {
-        const population *p = net->population + index;
-        for (int64_t k = 0; p->kind == LIF && k < net->stored; k++) {
-            for (int32_t first = 0; first < p->size; first += BLOCK) {
-                int32_t *to = stored + k * net->ports + p->port + first;
-                numbers_of sums[VECTORS];
-                collect(&b, index, first, steps + k, sums);
-                for (int v = 0; v < count; v++, to += VECTOR * (int64_t)net->stored * net->ports)
-                    scatter(sums[v][0], BLOCK, (int64_t)net->stored * net->ports, to);
-            }
-            for (int64_t lane = 0; lane < VECTOR * count; lane++)
-                arrived[(lane * net->stored + k) * net->populations + index] = 1;
+    s.floats = (uint8_t *)scratch;
+    for (int64_t first = 0; first < steps; first += SPIKING_STEPS)
+        for (int32_t group = 0, start = 0; group < net->groups; start = net->ends[group++]) {
+            int64_t last = first + SPIKING_STEPS < steps ? first + SPIKING_STEPS : steps;
+            s.group = net->order + start;
+            s.end = net->order + net->ends[group];
+            go_through(&s, vectors, count, host, time, first, last, counts);
         }
-        for (int v = 0; v < count; v++)
-            scatter(
-                b.vector[v].numbers + p->state * VECTOR, numbers_in_use(p), net->numbers,
-                numbers + v * VECTOR * (int64_t)net->numbers + p->state);
-    }
+    for (int64_t index = 0; index < net->populations; index++)
+        for (int v = 0; net->population[index].kind == LIF && v < count; v += s.block.count) {
+            s.block.vector = vectors + v;
+            s.block.count = vectors_at_once(count - v);
+            store_under_way(&s.block, index);
+        }
 }
 
 int nmbrl_loihi_has_tables(void)
@@ -386,10 +326,10 @@ int nmbrl_loihi_has_tables(void)
 }
 
 void run_spikes(
-    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int count,
-    int64_t steps, const hosts *host, int64_t *counts)
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
+    int64_t lanes, int64_t steps, const hosts *host, int64_t *counts)
 {
-    (void)net, (void)numbers, (void)stored, (void)arrived, (void)scratch, (void)time, (void)count;
+    (void)net, (void)numbers, (void)stored, (void)arrived, (void)scratch, (void)time, (void)lanes;
     (void)steps, (void)host, (void)counts;
 }
 

@@ -31,33 +31,55 @@ static inline __attribute__((always_inline)) void transpose(__m512i *x)
     }
 }
 
-static __mmask16 first_of(int32_t left)
+static inline __mmask16 first_of(int32_t left)
 {
     return left >= VECTOR ? 0xffff : (__mmask16)((1 << left) - 1);
 }
 
-/* From rows of numbers of 16 lanes, `stride` apart, to (size, 16). */
-static void gather(const int32_t *rows, int64_t stride, int32_t size, int32_t *to)
+/* From rows of numbers of `lanes` lanes, `stride` apart, to vectors, `step` apart, with zeros for other lanes; as floats
+   where wanted. Return whether none is farther from 0 than `most`. */
+static inline __attribute__((always_inline)) int gather_as(
+    int floats, const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step, int32_t most)
 {
+    __m512i largest = _mm512_setzero_si512();
     for (int32_t n = 0; n < size; n += VECTOR) {
         __m512i x[VECTOR];
-        for (int lane = 0; lane < VECTOR; lane++)
-            x[lane] = _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n);
+        for (int lane = 0; lane < VECTOR; lane++) {
+            x[lane] = lane < lanes ? _mm512_maskz_loadu_epi32(first_of(size - n), rows + lane * stride + n)
+                                   : _mm512_setzero_si512();
+            largest = _mm512_max_epu32(largest, _mm512_abs_epi32(x[lane]));
+        }
         transpose(x);
         for (int i = 0; i < VECTOR && n + i < size; i++)
-            _mm512_storeu_si512(to + (n + i) * VECTOR, x[i]);
+            _mm512_storeu_si512(to + (n + i) * step, floats ? _mm512_castps_si512(_mm512_cvtepi32_ps(x[i])) : x[i]);
     }
+    return _mm512_cmpgt_epu32_mask(largest, _mm512_set1_epi32(most)) == 0;
+}
+
+static inline int gather(
+    const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step, int32_t most)
+{
+    return gather_as(0, rows, stride, lanes, size, to, step, most);
+}
+
+static inline int gather_floats(
+    const int32_t *rows, int64_t stride, int lanes, int32_t size, int32_t *to, int32_t step, int32_t most)
+{
+    return gather_as(1, rows, stride, lanes, size, to, step, most);
 }
 
 /* And back. */
-static void scatter(const int32_t *from, int32_t size, int64_t stride, int32_t *rows)
+static inline void scatter(
+    const int32_t *from, int32_t step, int32_t size, int64_t stride, int lanes, int32_t *rows, int are_floats)
 {
     for (int32_t n = 0; n < size; n += VECTOR) {
         __m512i x[VECTOR];
-        for (int i = 0; i < VECTOR; i++)
-            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * VECTOR) : _mm512_setzero_si512();
+        for (int i = 0; i < VECTOR; i++) {
+            x[i] = n + i < size ? _mm512_loadu_si512(from + (n + i) * step) : _mm512_setzero_si512();
+            x[i] = are_floats ? _mm512_cvttps_epi32(_mm512_castsi512_ps(x[i])) : x[i];
+        }
         transpose(x);
-        for (int lane = 0; lane < VECTOR; lane++)
+        for (int lane = 0; lane < lanes; lane++)
             _mm512_mask_storeu_epi32(rows + lane * stride + n, first_of(size - n), x[lane]);
     }
 }

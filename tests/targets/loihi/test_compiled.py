@@ -1,6 +1,7 @@
 """The C core is the NumPy definition, bit for bit: messages, values, counts and overflows."""
 
 import platform
+import sys
 from pathlib import Path
 
 import loihi_networks
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nmbrl.targets import compiler
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi import compiled
 from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
@@ -131,12 +133,26 @@ def test_spikes_in_many_lanes_are_equal(seed, batches, threads, largest, graded,
         given = {"in.u": np.cumsum(changes, axis=0).astype(np.int32)}
         if batch % 2:
             given["p1"] = random.integers(-2000, 2000, (rows, batch, sizes["p1"])).astype(np.int32)
+        if batch % 3 == 0:
+            given["p1/v"] = random.integers(-9000, 9000, (rows, batch, sizes["p1"])).astype(np.int32)
         far = random.integers(-(1 << 31), 1 << 31, (batch, sizes["p1"])) >> random.integers(0, 20)
         for simulator in (ours, theirs):
             simulator.resize(batch)
             if written:
                 simulator.write(written, far.astype(np.int32))
             simulator.play(given)
+        for place in variables(network):
+            np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
+        np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+def test_more_lanes_and_steps_than_go_at_once_are_equal():
+    for seed in range(4):
+        network, random = loihi_networks.draw_spiking(seed, 20), np.random.default_rng(seed)
+        ours, theirs = CompiledSimulator(network, 277), Simulator(network, 277)
+        changes = random.integers(0, 2, (71, 277, network.by_name["in.u"].size))
+        ours.play({"in.u": np.cumsum(changes, axis=0, dtype=np.int32)})
+        theirs.play({"in.u": np.cumsum(changes, axis=0, dtype=np.int32)})
         for place in variables(network):
             np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
         np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
@@ -250,6 +266,31 @@ def test_plain_c_and_narrower_vectors_are_equal(level, monkeypatch):
             sent.append([simulator.read(place) for place in variables(network)])
         for ours, theirs in zip(*sent, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_clang_computes_the_same(monkeypatch, tmp_path):
+    """What stands in where a machine has no compiler of its own."""
+    monkeypatch.setenv("CC", f"{sys.executable} -m ziglang cc")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for remembered in (compiler.find_compiler, open_library):
+        remembered.cache_clear()
+    try:
+        library = open_library()
+    finally:
+        monkeypatch.undo()
+        compiler.find_compiler.cache_clear()
+        open_library.cache_clear()
+    for seed in range(12):
+        network = draw_network(seed, False) if seed % 3 else loihi_networks.draw_spiking(seed)
+        with monkeypatch.context() as patched:
+            patched.setattr(compiled, "open_library", lambda: library)
+            simulators = CompiledSimulator(network, 17), Simulator(network, 17)
+        for simulator in simulators:
+            random = np.random.default_rng(seed)
+            for _ in range(3):
+                simulator.run(random_values(random, network, 17))
+        for place in variables(network):
+            np.testing.assert_array_equal(*(simulator.read(place) for simulator in simulators), place)
 
 
 def test_a_part_of_the_neurons_passes_along_a_diagonal():

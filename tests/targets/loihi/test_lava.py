@@ -16,7 +16,7 @@ from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.lava import comparison
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
 from nmbrl.targets.loihi.lava.oracle import LavaOracle
-from nmbrl.targets.loihi.network import KINDS, LIF, Network, Synapses
+from nmbrl.targets.loihi.network import KINDS, LIF, Input, LIFReset, Network, Synapses
 from nmbrl.targets.loihi.simulator import Simulator
 
 from .networks import random_network, random_values
@@ -58,6 +58,50 @@ def test_what_the_host_sets_is_set_in_lava_too():
     finally:
         lava.close()
     assert simulator.activity.messages.sum() > 20
+
+
+def draw_lanes(copies: int) -> Network:
+    """A network of spiking neurons, or so many copies of it side by side."""
+    random = np.random.default_rng(3)
+    sizes = {"in": 9, "x": 21, "y": 5}
+
+    def fields(size: int) -> dict[str, np.ndarray]:
+        limits = {"du": 4096, "dv": 2000, "bias_mant": 60, "bias_exp": 4, "vth": 40}
+        return {name: np.tile(random.integers(0, most, size), copies).astype(np.int32) for name, most in limits.items()}
+
+    def synapses(source: str, target: str, **more: int) -> Synapses:
+        weights = random.integers(-12, 20, (sizes[target], sizes[source])) * 2
+        return Synapses(source, target, np.kron(np.eye(copies), weights).astype(np.int32), **more)
+
+    populations = (
+        Input("in", copies * sizes["in"]),
+        LIF("x", copies * sizes["x"], **fields(sizes["x"])),
+        LIFReset("y", copies * sizes["y"], **fields(sizes["y"]), reset_interval=5, reset_offset=2),
+    )
+    parts = (synapses("in", "x"), synapses("x", "x", delay=2), synapses("x", "y", weight_exp=-1), synapses("y", "x"))
+    return Network(populations, parts, {"u": "in", "b": "y"}, {"v": "y"}, 3)
+
+
+@pytest.mark.slow
+def test_spikes_of_many_lanes_are_those_of_lava():
+    """Lanes of one network are neurons side by side in Lava's; all go through some steps in one call."""
+    lanes, rows, random = 21, 7, np.random.default_rng(0)
+    network = draw_lanes(1)
+    simulator, counts = CompiledSimulator(network, lanes), np.zeros((network.steps, 35), int)
+    with LavaOracle(draw_lanes(lanes), 1) as lava:
+        for call in range(4):
+            changes = random.integers(0, 2, (rows, lanes, 9)) * (3 if call == 2 else 1)
+            given = {"in": simulator.read("in")[None] + np.cumsum(changes, axis=0, dtype=np.int32)}
+            given |= {"y": random.integers(-300, 300, (rows, lanes, 5)).astype(np.int32)} if call else {}
+            simulator.play(given)
+            for step in range(rows):
+                found = lava.run({place: values[step].ravel() for place, values in given.items()}, 1)
+                sent = [(found[name].reshape(lanes, -1) != 0).sum(axis=0) for name in network.by_name]
+                counts[(call * rows + step) % network.steps] += np.concatenate(sent)
+            for place in ("x/u", "x/v", "y/u", "y/v"):
+                np.testing.assert_array_equal(simulator.read(place), found[place].reshape(lanes, -1), place)
+    np.testing.assert_array_equal(simulator.activity.messages, counts)
+    assert counts[:, 9:].sum() > 1000
 
 
 @pytest.mark.slow
