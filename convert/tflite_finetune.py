@@ -18,6 +18,7 @@ from torch import Tensor
 from nmbrl.convert.calibration import Samples, recorded_trajectories
 from nmbrl.convert.drift import Drift
 from nmbrl.convert.tflite_simulate import Simulation
+from nmbrl.convert.threads import one_thread
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array
 from nmbrl.train.deployed import DeployedModel, TorchExecutor
@@ -61,6 +62,7 @@ def improvement(before: Drift, after: Drift) -> float:
     return float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-12)))))
 
 
+@one_thread()
 def fine_tune(
     model: DeployedModel,
     simulation: Simulation,
@@ -84,25 +86,20 @@ def fine_tune(
     Raises:
         NmbrlError: if the error is no longer finite.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        school = _School(model, simulation, calibration, samples, seed)
-        optimiser = torch.optim.Adam(simulation.parameters(), lr=RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
-        for update in range(updates):
-            if update % max(updates // 4, 1) == 0:
-                progress(f"fine-tune: update {update} of {updates}")
-            loss = school.loss()
-            if not torch.isfinite(loss):
-                raise NmbrlError(f"fine-tuning diverged in update {update}; convert without --finetune")
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(simulation.parameters(), LARGEST_GRADIENT)
-            optimiser.step()
-            schedule.step()
-    finally:
-        torch.set_num_threads(threads)
+    school = _School(model, simulation, calibration, samples, seed)
+    optimiser = torch.optim.Adam(simulation.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
+    for update in range(updates):
+        if update % max(updates // 4, 1) == 0:
+            progress(f"fine-tune: update {update} of {updates}")
+        loss = school.loss()
+        if not torch.isfinite(loss):
+            raise NmbrlError(f"fine-tuning diverged in update {update}; convert without --finetune")
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(simulation.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
 
 
 class _School:

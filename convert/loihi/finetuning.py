@@ -20,6 +20,7 @@ from nmbrl.convert.loihi.differentiable import Differentiable
 from nmbrl.convert.loihi.lowering import Graph, Node
 from nmbrl.convert.loihi.rehearsal import LOOP, Rehearsal
 from nmbrl.convert.loihi.scales import NodeKey
+from nmbrl.convert.threads import one_thread
 from nmbrl.targets.errors import NmbrlError
 
 # Closed loops in an update.
@@ -64,6 +65,7 @@ class FineTuning:
         }
         self._neurons = sum(node.size for student in self.students.values() for node in student.graph.nodes)
 
+    @one_thread()
     def run(self, updates: int, progress: Callable[[str], None] = lambda message: None) -> None:
         """Go through so many updates.
 
@@ -74,14 +76,6 @@ class FineTuning:
         Raises:
             NmbrlError: if the error is no longer finite.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            self._fit(updates, progress)
-        finally:
-            torch.set_num_threads(threads)
-
-    def _fit(self, updates: int, progress: Callable[[str], None]) -> None:
         weights = [weight for student in self.students.values() for weight in student.weights]
         thresholds = [threshold for student in self.students.values() for threshold in student.thresholds.values()]
         optimiser = torch.optim.Adam(

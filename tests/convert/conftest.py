@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from nmbrl.convert import onnx
+from nmbrl.convert.calibration import compute_samples
+from nmbrl.convert.loihi import Lowered, lower_model
+from nmbrl.convert.loihi.rehearsal import Rehearsal
 from nmbrl.convert.tflite_lower import lower
 from nmbrl.targets.interface import Normalisation, Task
 from nmbrl.train.config import LearnerConfig, TrainingConfig
@@ -53,3 +56,13 @@ def run_path(tmp_path_factory):
         }
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def lowered(small_run) -> Lowered:
+    return lower_model(small_run.model, compute_samples(small_run.model, small_run.calibration).inputs)
+
+
+@pytest.fixture(scope="module")
+def rehearsal(small_run) -> Rehearsal:
+    return Rehearsal(small_run.model, small_run.calibration)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nmbrl.convert.calibration import compute_samples
-from nmbrl.convert.loihi import Lowered, convert, lower_model
+from nmbrl.convert.loihi import convert, lower_model
 from nmbrl.convert.loihi.finetuning import ACTION_PRICE, BELIEF_PRICE, FineTuning, _Gate
 from nmbrl.convert.loihi.rehearsal import Rehearsal
 from nmbrl.convert.loihi.thresholds import with_thresholds
@@ -14,16 +14,6 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.train.deployed import TorchExecutor
-
-
-@pytest.fixture(scope="module")
-def lowered(small_run) -> Lowered:
-    return lower_model(small_run.model, compute_samples(small_run.model, small_run.calibration).inputs)
-
-
-@pytest.fixture(scope="module")
-def rehearsal(small_run) -> Rehearsal:
-    return Rehearsal(small_run.model, small_run.calibration)
 
 
 def tuning(rehearsal, lowered, threshold, seed=0, budget=0.05):

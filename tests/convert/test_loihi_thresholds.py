@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 
-from nmbrl.convert.calibration import compute_samples
-from nmbrl.convert.loihi import Lowered, choose_thresholds, convert, lower_model
-from nmbrl.convert.loihi.rehearsal import Rehearsal
+from nmbrl.convert.loihi import choose_thresholds, convert
 from nmbrl.convert.loihi.sensitivity import measure_sensitivities
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.train.deployed import TorchExecutor
-
-
-@pytest.fixture(scope="module")
-def lowered(small_run) -> Lowered:
-    return lower_model(small_run.model, compute_samples(small_run.model, small_run.calibration).inputs)
-
-
-@pytest.fixture(scope="module")
-def rehearsal(small_run) -> Rehearsal:
-    return Rehearsal(small_run.model, small_run.calibration)
 
 
 def executor(run, lowered, networks):
