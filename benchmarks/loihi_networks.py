@@ -66,6 +66,26 @@ def draw_spiking(seed: int, largest: int = 20) -> Network:
     return Network(tuple(populations), tuple(synapses), inputs, {"y": "p1"}, steps)
 
 
+def draw_graded(seed: int, largest: int = 20) -> Network:
+    """Draw a network of neurons that send numbers, connected in any way, some by diagonals, some with long delays."""
+    random = np.random.default_rng(seed)
+    populations: list[Population] = [Input("in.u", _size(random, largest), message_bits=24)]
+    while len(populations) < 2 + seed % 4:
+        draw = _graded if random.random() < 0.8 else _lava
+        populations.append(draw(random, f"p{len(populations)}", largest))
+    synapses = []
+    for target in populations[1:]:
+        for port in range(target.ports):
+            sources = random.choice(len(populations), size=int(random.integers(1, 3)), replace=False)
+            for drawn in (_synapses(random, populations[source], target, port) for source in sources):
+                delay = drawn.delay if random.random() < 0.9 else int(random.integers(0, 40))
+                synapses.append(dataclasses.replace(drawn, delay=delay, binary=False))
+            band = np.eye(target.size, populations[1].size, k=int(random.integers(-2, 3)), dtype=np.int32) * 2
+            if random.random() < 0.3:
+                synapses.append(Synapses("p1", target.name, band, port, weight_exp=int(random.integers(-3, 1))))
+    return Network(tuple(populations), tuple(synapses), {"u": "in.u"}, {"y": "p1"}, int(random.integers(1, 9)))
+
+
 def draw_values(random: np.random.Generator, network: Network, batch: int = 1) -> Values:
     """Draw new numbers (batch, size) for some of the inputs of a network."""
     sizes = {place: network.by_name[place.partition("/")[0]].size for place in network.inputs.values()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmbrl.targets.loihi.graded import Graded
+from nmbrl.targets.loihi.groups import find_groups
 from nmbrl.targets.loihi.network import (
     ARRIVING,
     LIF,
@@ -41,6 +42,11 @@ from nmbrl.targets.loihi.weights import (
 # As in native/loihi.h.
 BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
 SPIKING_LANES, SPIKING_STEPS = 256, 32
+EVENT_LANES, EVENT_STEPS = 16, 20
+# Neurons of a word of native/events.c, and numbers of `events`.
+WORD, EVENT = 64, 12
+# Sources of rows of weights are numbers of 16 bits.
+MOST_ROWS = 1 << 16
 # Bytes of a line of the cache.
 LINE = 64
 # Lanes that go through a step together: few, so that their state stays in the cache beside weights that fit there or
@@ -84,10 +90,10 @@ class _Structure(ctypes.Structure):
 
 class _Population(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "shift")),
+        *((name, c_int32) for name in ("kind", "size", "ports", "state", "port", "counter", "word", "shift")),
         *((name, c_int32) for name in ("relu", "exponent", "shift_0", "shift_1", "segments")),
-        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "takes", "ternary")),
-        *((name, c_int32) for name in ("first_wire", "wires", "index", "input", "place")),
+        *((name, c_int32) for name in ("reset_interval", "reset_offset", "cum_error", "diagonals", "takes")),
+        *((name, c_int32) for name in ("ternary", "first_wire", "wires", "index", "input", "place")),
         *((name, c_int32) for name in ("most_arriving", "most_given")),
         *((f"parameter_{index}", c_void_p) for index in range(9)),
         *((name, c_void_p) for name in ("values", "widths")),
@@ -96,8 +102,8 @@ class _Population(_Structure):
 
 class _Wire(_Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("targets", "port", "source", "target", "delay", "factor", "right_shift")),
-        *((name, c_int32) for name in ("diagonal", "offset", "binary", "form")),
+        *((name, c_int32) for name in ("targets", "sources", "port", "source", "target", "delay", "factor")),
+        *((name, c_int32) for name in ("right_shift", "diagonal", "offset", "binary", "form")),
         *((name, c_void_p) for name in ("weights", "rows", "tiles", "tables")),
         *((name, c_int32) for name in ("excess", "planes")),
     ]
@@ -110,6 +116,7 @@ class NativeNetwork(_Structure):
         *((name, c_int32) for name in ("populations", "numbers", "ports", "counters", "rests", "slots")),
         *((name, c_int32) for name in ("stored", "chunk", "groups", "period", "matrices", "lanes")),
         *((name, c_int32) for name in ("scratch", "widest", "wires", "spikes", "held", "indices", "inputs")),
+        *((name, c_int32) for name in ("events", "event_scratch", "words")),
         ("population", POINTER(_Population)),
         ("wire", POINTER(_Wire)),
         *((name, c_void_p) for name in ("order", "ends")),
@@ -157,6 +164,7 @@ class Layout:
         states = _starts(sizes * [len(population.variables) for population in populations])
         ports = _starts(sizes * [population.ports for population in populations])
         counters = _starts([population.size for population in populations])
+        words = _starts([-(-population.size // WORD) for population in populations])
         self._places = list(zip(states.tolist(), ports.tolist(), strict=True))
         self._found: dict[tuple[str, str], Found] = {}
         wires = [self._wires(population) for population in populations]
@@ -172,6 +180,8 @@ class Layout:
                 state=int(states[i]),
                 port=int(ports[i]),
                 counter=int(counters[i]),
+                word=int(words[i]),
+                diagonals=any(wire.diagonal and i in (wire.source, wire.target) for wire in flat),
                 first_wire=int(first[i]),
                 wires=len(wires[i]),
                 index=int(indices[i]),
@@ -188,6 +198,8 @@ class Layout:
         widest = int(sizes.max()) + BLOCK
         numbers = _odd_blocks(int(states[-1]))
         sent = (stored + SPIKING_STEPS) * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR + len(populations))
+        known = all((wire.diagonal or (wire.rows and not wire.tiles)) and not wire.binary for wire in flat)
+        events = int(sizes.sum()) + BLOCK if fours and known else 0
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
         self.native = NativeNetwork(
@@ -212,6 +224,8 @@ class Layout:
             held=held,
             indices=int(indices[-1]),
             inputs=int(inputs[-1]),
+            events=events,
+            words=int(words[-1]),
             population=(_Population * len(made))(*made),
             wire=(_Wire * max(len(flat), 1))(*flat),
         )
@@ -221,6 +235,11 @@ class Layout:
         if self._tables:
             self.scratch += VECTORS * VECTOR * held + SPIKING_LANES // VECTOR * self.native.spikes
             self.scratch += _padded(len(populations))
+        if events:
+            self.native.event_scratch = self.scratch
+            sent = 5 * events // 2 + EVENT * len(populations) + 2 * int(words[-1])
+            self.scratch += EVENT_LANES * EVENT_STEPS * sent + 5 * widest + 6 * len(flat) + len(populations) + 1
+            self.scratch += -(-EVENT_LANES * (EVENT_STEPS + stored) * len(populations) // 4)
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""
@@ -245,6 +264,7 @@ class Layout:
         target = self.network.populations[index]
         offset, size = find_diagonal(part.weights), _padded(target.size)
         common = {
+            "sources": part.weights.shape[1],
             "port": self._places[index][1] + part.port * size,
             "source": self._index[part.source],
             "target": index,
@@ -258,7 +278,7 @@ class Layout:
             return _Wire(**common, targets=target.size, diagonal=True, offset=offset, weights=weights)
         form, weights, factor = compress(part.weights)
         tiles = self._matrices and form != WORDS and min(weights.shape) >= TILE_TARGETS
-        rows = self._fours and form != WORDS
+        rows = self._fours and form != WORDS and weights.shape[1] <= MOST_ROWS
         return _Wire(
             **common,
             targets=size,
@@ -283,35 +303,6 @@ def _lanes(wires: list[_Wire], chunk: int) -> int:
     kept = [wire.kept.get("rows", wire.kept.get("weights")) for wire in wires]
     fit = sum(weights.nbytes for weights in kept if weights is not None) <= CACHED_WEIGHT_BYTES
     return LANES if chunk > 1 or fit else MANY_LANES
-
-
-def find_groups(network: Network) -> list[list[str]]:
-    """Return the populations in groups that only send to themselves and to later groups (Tarjan 1972)."""
-    targets: dict[str, set[str]] = {population.name: set() for population in network.populations}
-    for part in network.synapses:
-        targets[part.source].add(part.target)
-    index: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-    groups: list[list[str]] = []
-
-    def visit(name: str) -> None:
-        index[name] = lowest[name] = len(index)
-        stack.append(name)
-        for target in sorted(targets[name]):
-            if target not in index:
-                visit(target)
-            if target in stack:
-                lowest[name] = min(lowest[name], lowest[target])
-        if lowest[name] == index[name]:
-            start = stack.index(name)
-            groups.append(stack[start:])
-            del stack[start:]
-
-    for name in targets:
-        if name not in index:
-            visit(name)
-    return groups[::-1]
 
 
 def _population(population: Population, **places: int) -> _Population:

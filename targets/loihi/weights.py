@@ -8,7 +8,7 @@ from nmbrl.targets.loihi.limits import Integers
 WORDS, SIGNED_BYTES, BYTES = range(3)
 # A tile of weights, in bytes: 16 rows for four sources each, in each four bytes for 16 targets.
 TILE_SOURCES, TILE_TARGETS = 64, 16
-# Targets of a vector of bytes, in native/fours.c.
+# Targets of a vector of bytes, in native/fours.h.
 ROW_TARGETS = 64
 # Sources and targets of a step of `look_up`, in native/spikes.c, and of the sources those whose sums are in a table.
 TABLE_SOURCES, TABLE_TARGETS, FOUR = 32, 4, 4
@@ -53,7 +53,7 @@ def lay_tiles(weights: np.ndarray, size: int) -> np.ndarray:
 
 
 def lay_rows(weights: np.ndarray, size: int) -> dict[str, object]:
-    """Lay weights (targets, sources) out as rows (sources, targets) of bytes without sign for native/fours.c.
+    """Lay weights (targets, sources) out as rows (columns of 64 targets, sources, 64) without sign for native/fours.h.
 
     Of every 64 targets, the first four of each 16 come first: interleaving four rows brings them into their order.
     """
@@ -61,8 +61,8 @@ def lay_rows(weights: np.ndarray, size: int) -> dict[str, object]:
     excess = 128 if weights.dtype == np.int8 else 0
     filled = np.full((sources, -(-size // ROW_TARGETS) * ROW_TARGETS), excess, np.int16)
     filled[:, :targets] += weights.T
-    fours = filled.astype(np.uint8).reshape(sources, -1, 4, 4, 4).transpose(0, 1, 3, 2, 4)
-    return {"rows": fours.reshape(filled.shape), "excess": excess}
+    fours = filled.astype(np.uint8).reshape(sources, -1, 4, 4, 4).transpose(1, 0, 3, 2, 4)
+    return {"rows": fours.reshape(-1, sources, ROW_TARGETS), "excess": excess}
 
 
 def lay_tables(weights: np.ndarray, size: int) -> dict[str, object]:

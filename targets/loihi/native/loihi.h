@@ -22,6 +22,9 @@
 #define SPIKING_STEPS 32
 /* Fewer lanes than these go one by one. */
 #define FEW_SPIKING_LANES 6
+/* The same of networks that events.c knows. */
+#define EVENT_LANES 16
+#define EVENT_STEPS 20
 
 /* LIF: with and without reset, of two or three values. */
 enum kind { INPUT, SIGMA_DELTA, TABLE, PRODUCT, LIF, DELTA, SIGMA, LAVA_SIGMA_DELTA, PROD_NEURON };
@@ -32,9 +35,11 @@ typedef struct {
     int32_t state;   /* first state variable, among all numbers of a lane; a multiple of BLOCK */
     int32_t port;    /* first number of port 0, among all that arrives; likewise, port 1 follows */
     int32_t counter; /* first neuron, among the neurons without gaps */
+    int32_t word;    /* first of words of 64 neurons */
     int32_t shift, relu, exponent, operand_shift[2], segments;
     int32_t reset_interval, reset_offset; /* interval 0: none */
     int32_t cum_error;
+    int32_t diagonals; /* whether any wire into it or from it is diagonal */
     int32_t takes;   /* whether a leaky neuron has ever been given anything */
     int32_t ternary; /* whether a leaky neuron may send -1 */
     int32_t first_wire, wires;
@@ -52,6 +57,7 @@ enum form { WORDS, SIGNED_BYTES, BYTES };
 /* What arrives is (weights * messages * factor) >> right_shift. */
 typedef struct {
     int32_t targets;     /* rounded up to blocks */
+    int32_t sources;
     int32_t port;        /* first number of all that arrives that it delivers to */
     int32_t source, target; /* populations */
     int32_t delay, factor, right_shift;
@@ -60,7 +66,7 @@ typedef struct {
     int32_t binary;      /* whether all messages but 0 count as 1; such wires are a population's last */
     int32_t form;
     const void *weights;  /* (pairs of sources, targets, 2), or null; of a diagonal (targets) words */
-    const uint8_t *rows;  /* or (sources, targets), `excess` more each, see fours.c */
+    const uint8_t *rows;  /* or (columns of targets, sources, targets), `excess` more each, see fours.h */
     const uint8_t *tiles; /* the same as tiles, see matrix.c; or null */
     const uint8_t *tables; /* the same as sums of every four, see spikes.c; or null */
     int32_t excess;
@@ -87,6 +93,9 @@ typedef struct {
     int32_t held;     /* and most variables of a group */
     int32_t indices;  /* bytes of the indices of all populations */
     int32_t inputs;   /* neurons of inputs, in blocks */
+    int32_t events;   /* messages of all populations in a step, with room; 0 where events.c does not know a wire */
+    int32_t event_scratch; /* first number of scratch memory that is its own */
+    int32_t words;    /* of 64 neurons, for a bit of each */
     const population *population;
     const wire *wire;
     const int32_t *order; /* populations, group by group */
@@ -126,7 +135,8 @@ void update_population(
 
 /* The `count` messages of a lane that are not 0, and then zeros; as many digits each, of -128 to 127 times powers of 256. */
 typedef struct {
-    int32_t *sources, *values;
+    uint16_t *sources;
+    int32_t *values;
     int8_t *digits; /* (planes, stride) */
     int32_t stride, planes, count;
     int32_t bits;   /* all bits that differ from the sign in any message */
@@ -134,10 +144,19 @@ typedef struct {
     int32_t total;
 } events;
 
+/* A digit of a message: half of one more where the digits below round up. */
+static inline int8_t digit_of(int32_t message, int plane)
+{
+    return (int8_t)((message + (0x808080 & ((1 << 8 * plane) - 1))) >> 8 * plane);
+}
+
 /* List messages, and count them by neuron unless `counts` is null; there is room for a block more. Digits are made where
    they are wanted: planes is 0 until then. */
 void list_messages(const int32_t *messages, int32_t size, int32_t *counts, events *to);
 void split_messages(events *e);
+
+/* Deliver messages along a diagonal to `to` (targets). */
+void deliver_diagonal(const wire *w, const int32_t *messages, int32_t size, int32_t *to);
 
 /* Pair messages up, shifted and masked, and list the pairs that are not 0; return how many there are. */
 int32_t pair_up(
@@ -152,6 +171,11 @@ void accumulate_group(const wire *w, const int32_t *const *pairs, int32_t count,
 /* Event by event in fours, from digits: whether there is; deliver to `to` (targets). */
 int nmbrl_loihi_has_fours(void);
 void deliver_events(const wire *w, const events *e, int32_t *to);
+
+/* Run a network whose messages are kept as events, which `net->events` says; see nmbrl_loihi_run. */
+void run_events(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
+    int64_t lanes, int64_t steps, const hosts *host, int64_t *counts);
 
 /* Products of matrices: whether there are, and before and after their use; matrices of messages as one plane of bytes, or
    as a low one without sign and a high one; what they deliver to `to` (lanes, targets), null in lanes that send nothing. */

@@ -78,13 +78,12 @@ INLINE void look_up(const delivery *from, int all, int count, int32_t first, int
     }
 }
 
-/* See fours.c; weights of 16 bits are in pairs. */
+/* See fours.h; weights of 16 bits are in pairs. */
 static int32_t weight_at(const wire *w, int32_t source, int32_t target)
 {
-    int64_t stride = (w->targets + 63) / 64 * 64;
-    int32_t column = target / 64 * 64 + target % 16 / 4 * 16 + target % 64 / 16 * 4 + target % 4;
+    int32_t place = target % 16 / 4 * 16 + target % 64 / 16 * 4 + target % 4;
     if (w->rows)
-        return w->rows[source * stride + column] - w->excess;
+        return w->rows[((int64_t)(target / 64) * w->sources + source) * 64 + place] - w->excess;
     return ((const int16_t *)w->weights)[2 * ((int64_t)(source / 2) * w->targets + target) + source % 2];
 }
 

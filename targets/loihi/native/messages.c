@@ -1,4 +1,5 @@
-/* What a population sends in a lane, as its synapses take it: a list of what is not 0, pairs of 16 bits, digits. */
+/* What a population sends in a lane, as its synapses take it: a list of what is not 0, pairs of 16 bits, digits; or along a
+   diagonal as it is. */
 #include "loihi.h"
 
 #if defined(__AVX512BW__)
@@ -14,14 +15,16 @@ void list_messages(const int32_t *messages, int32_t size, int32_t *counts, event
 {
     __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512i bits = _mm512_setzero_si512(), signs = bits, total = bits;
-    int32_t *sources = to->sources, *values = to->values, count = 0;
+    uint16_t *sources = to->sources;
+    int32_t *values = to->values, count = 0;
     for (int32_t i = 0; i < size; i += BLOCK) {
         __m512i x = _mm512_maskz_loadu_epi32(inside(i, size), messages + i);
         __mmask16 sends = _mm512_test_epi32_mask(x, x);
         bits = _mm512_or_si512(bits, _mm512_xor_si512(x, _mm512_srai_epi32(x, 31)));
         signs = _mm512_or_si512(signs, x);
         total = _mm512_add_epi32(total, x);
-        _mm512_storeu_si512(sources + count, _mm512_maskz_compress_epi32(sends, place));
+        _mm256_storeu_si256(
+            (__m256i *)(sources + count), _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(sends, place)));
         _mm512_storeu_si512(values + count, _mm512_maskz_compress_epi32(sends, x));
         count += __builtin_popcount(sends);
         place = _mm512_add_epi32(place, _mm512_set1_epi32(BLOCK));
@@ -30,7 +33,7 @@ void list_messages(const int32_t *messages, int32_t size, int32_t *counts, event
             _mm512_storeu_si512(counts + i, _mm512_mask_add_epi32(before, sends, before, _mm512_set1_epi32(1)));
         }
     }
-    _mm512_storeu_si512(sources + count, _mm512_setzero_si512());
+    _mm256_storeu_si256((__m256i *)(sources + count), _mm256_setzero_si256());
     _mm512_storeu_si512(values + count, _mm512_setzero_si512());
     to->count = count;
     to->bits = _mm512_reduce_or_epi32(bits);
@@ -72,7 +75,8 @@ static void split_block(const int32_t *values, int32_t half, int shift, int8_t *
 
 void list_messages(const int32_t *restrict messages, int32_t size, int32_t *restrict counts, events *to)
 {
-    int32_t *restrict sources = to->sources, *restrict values = to->values;
+    uint16_t *restrict sources = to->sources;
+    int32_t *restrict values = to->values;
     int32_t count = 0, bits = 0, signs = 0, total = 0;
     for (int32_t i = 0; i < size; i++) {
         int32_t x = messages[i];
@@ -83,12 +87,12 @@ void list_messages(const int32_t *restrict messages, int32_t size, int32_t *rest
             counts[i] += x != 0;
     }
     for (int32_t i = 0; i < size; i++) {
-        sources[count] = i;
+        sources[count] = (uint16_t)i;
         values[count] = messages[i];
         count += messages[i] != 0;
     }
     for (int32_t i = count; i < count + BLOCK; i++)
-        sources[i] = values[i] = 0;
+        sources[i] = 0, values[i] = 0;
     to->count = count, to->bits = bits, to->signs = signs, to->total = total, to->planes = 0;
 }
 
@@ -130,4 +134,14 @@ void split_messages(events *e)
             int32_t half = 0x808080 & ((1 << 8 * plane) - 1);
             split_block(e->values + i, half, 8 * plane, e->digits + plane * e->stride + i);
         }
+}
+
+void deliver_diagonal(const wire *w, const int32_t *messages, int32_t size, int32_t *restrict to)
+{
+    int32_t first = w->offset < 0 ? -w->offset : 0;
+    int32_t last = size - w->offset < w->targets ? size - w->offset : w->targets;
+    const int16_t *weights = w->weights;
+    messages += w->offset;
+    for (int32_t t = first; t < last; t++)
+        to[t] += (weights[t] * messages[t]) >> w->right_shift;
 }

@@ -105,16 +105,6 @@ static void deliver_wide(lane *l, const wire *w, int32_t size, int32_t *to)
         to[t] += l->sums[t] >> w->right_shift;
 }
 
-static void deliver_diagonal(const lane *l, const wire *w, int32_t size, int32_t *restrict sums)
-{
-    int32_t first = w->offset < 0 ? -w->offset : 0;
-    int32_t last = size - w->offset < w->targets ? size - w->offset : w->targets;
-    const int32_t *messages = l->messages + w->offset;
-    const int16_t *weights = w->weights;
-    for (int32_t t = first; t < last; t++)
-        sums[t] += (weights[t] * messages[t]) >> w->right_shift;
-}
-
 static int32_t *destination(const network *net, const lane *l, const wire *w, int64_t time)
 {
     return under_way(net, l, (time + 1 + w->delay) % net->slots) + w->port;
@@ -124,7 +114,7 @@ static void deliver(const network *net, lane *l, const wire *w, int32_t size, in
 {
     int32_t *to = destination(net, l, w, time);
     if (w->diagonal) {
-        deliver_diagonal(l, w, size, to);
+        deliver_diagonal(w, l->messages, size, to);
     } else if (w->rows) {
         split_messages(&l->sent);
         deliver_events(w, &l->sent, to);
@@ -254,15 +244,16 @@ static lane make_lane(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *stored_arrived, int32_t *scratch,
     const int32_t *nothing)
 {
-    int32_t *digits;
+    int32_t *sources, *digits;
     lane made = {
         .numbers = numbers, .stored = stored, .stored_arrived = stored_arrived, .under_way = scratch, .nothing = nothing};
     int32_t **rows[SCRATCH] = {&made.y,    &made.messages,     &made.pairs,       &made.active,
-                               &made.sums, &made.sent.sources, &made.sent.values, &digits};
+                               &made.sums, &sources,        &made.sent.values, &digits};
     scratch += net->slots * net->ports;
     made.sent.stride = net->widest;
     for (int row = 0; row < SCRATCH; row++, scratch += net->widest)
         *rows[row] = scratch;
+    made.sent.sources = (uint16_t *)sources;
     made.sent.digits = (int8_t *)digits;
     made.arrived = (uint8_t *)scratch;
     return made;
@@ -351,6 +342,13 @@ void nmbrl_loihi_run(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
             (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, here, steps, &given_here, counts);
         first += here;
+    }
+    if (net->events && !record && !found && first < lanes) {
+        hosts given_here = {host, host_count, given_steps, all_lanes, first};
+        run_events(
+            net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
+            scratch + net->event_scratch, time, lanes - first, steps, &given_here, counts);
+        return;
     }
     if (net->matrices)
         open_matrices();

@@ -15,7 +15,6 @@ from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi import compiled
 from nmbrl.targets.loihi.compiled import CompiledSimulator, open_library
 from nmbrl.targets.loihi.executor import open_simulator
-from nmbrl.targets.loihi.layout import find_groups
 from nmbrl.targets.loihi.network import Input, Network, SigmaDelta, Synapses
 from nmbrl.targets.loihi.simulator import Simulator, WidthError
 
@@ -77,23 +76,6 @@ def test_spiking_networks_are_equal_in_every_message_and_variable(seed, batches)
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 10**6))
-def test_groups_send_only_to_themselves_and_to_later_ones(seed):
-    network = loihi_networks.draw_network(seed, largest=2)
-    groups = find_groups(network)
-    place = {name: index for index, group in enumerate(groups) for name in group}
-    assert sorted(place) == sorted(population.name for population in network.populations)
-    assert all(place[part.source] <= place[part.target] for part in network.synapses)
-    # Any two populations of a group reach each other.
-    reached = {name: {name} for name in place}
-    for _ in place:
-        for part in network.synapses:
-            for sources in reached.values():
-                sources |= {part.target} if part.source in sources else set()
-    assert all(set(group) <= reached[name] for group in groups for name in group)
-
-
-@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 70), threads=st.integers(1, 3), share=st.sampled_from([1, 0.1]))
 def test_rows_of_values_in_many_lanes_and_threads_are_equal(seed, batch, threads, share):
     """Enough neurons and lanes for products of matrices where there are, as for events."""
@@ -141,6 +123,35 @@ def test_spikes_in_many_lanes_are_equal(seed, batches, threads, largest, graded,
             if written:
                 simulator.write(written, far.astype(np.int32))
             simulator.play(given)
+        for place in variables(network):
+            np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
+        np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    batches=st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    threads=st.integers(1, 2),
+    largest=st.sampled_from([4, 20, 90, 150]),
+    most=st.sampled_from([1, 300, 32_639, 5_000_000, 2**30]),
+    share=st.sampled_from([0.05, 0.5, 1]),
+)
+def test_numbers_in_many_lanes_and_steps_are_equal(seed, batches, threads, largest, most, share):
+    """More neurons, lanes and steps than go at a time; messages of any width; what is under way is read and written."""
+    network = loihi_networks.draw_graded(seed, largest)
+    ours, theirs = CompiledSimulator(network, threads=threads), Simulator(network)
+    random, size = np.random.default_rng(seed), network.by_name["in.u"].size
+    for batch in batches:
+        rows = int(random.integers(1, 45))
+        changes = random.integers(-most, most + 1, (rows, batch, size)) * (random.random((rows, batch, size)) < share)
+        written = random.integers(-1000, 1000, (batch, network.by_name["p1"].size)).astype(np.int32)
+        for simulator in (ours, theirs):
+            simulator.resize(batch)
+            if network.by_name["p1"].ports == 1 and batch % 2:
+                simulator.write("p1/arriving", written)
+            simulator.play({"in.u": np.cumsum(changes, axis=0, dtype=np.int32)})
+            simulator.step()
         for place in variables(network):
             np.testing.assert_array_equal(ours.read(place), theirs.read(place), place)
         np.testing.assert_array_equal(ours.activity.messages, theirs.activity.messages)
