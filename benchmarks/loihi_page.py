@@ -66,8 +66,10 @@ def _simulator(results: dict[str, Any]) -> list[str]:
     lines = ["## A time step", "", "`python benchmarks/loihi_simulator.py`", ""]
     lines += [
         "All-to-all layers in a row, each to itself too where recurrent; the share of neurons that send in a step. "
-        "Alone: many steps a call, median of calls. A lane: of 256, on one core and shared by two. Lava: the shortest "
-        "of some runs of 20 steps; both ended in the same integers. In brackets, times faster than Lava. Of the peak: "
+        "Of Lava and of the compiled simulator the shortest of six runs counts, as what disturbs only adds time: of "
+        "20 steps of Lava; of each of 15 calls, whose median is given (alone 200 steps a call, in 256 lanes 20; the "
+        "JSON has the median of all as well). A lane: of 256, on one core and shared by two. Both ended in the same "
+        "integers. In brackets, times faster than Lava. Of the peak: "
         "synaptic operations of a lane on one core, over what the core can do in vectors of 16 bits and, where it has "
         "them, in vectors and in matrices of bytes; looked-up sums can be faster than multiplications.",
         "",
