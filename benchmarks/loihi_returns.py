@@ -1,4 +1,4 @@
-"""What Loihi bundles keep of their run's return, episode by episode, and how far the imagination of each errs."""
+"""What Loihi bundles keep of their run's return, what they send for it, and how far the imagination of each errs."""
 
 import json
 from pathlib import Path
@@ -38,6 +38,9 @@ def compare(paths: tuple[Path, ...], episodes: int, seed: int) -> dict[str, Any]
         recorded = reference.native[:RECORDED] + reference.varied[:RECORDED]
         error = open_loop_error(executor, recorded, beliefs(executor, recorded), max(HORIZONS)).overall
         row: dict[str, Any] = {"imagination": {ahead: float(error[ahead - 1]) for ahead in HORIZONS}}
+        if counts := evaluation.counts.get("possible_messages"):
+            row["sparsity"] = 1 - evaluation.counts["messages"] / counts
+            row["synaptic_operations"] = evaluation.counts["synaptic_operations"]
         pairs = ((evaluation.returns, reference.returns), (evaluation.returns_varied, reference.returns_varied))
         for start, (returns, floats) in zip(STARTS, pairs, strict=True):
             row[start] = {
@@ -53,8 +56,8 @@ def compare(paths: tuple[Path, ...], episodes: int, seed: int) -> dict[str, Any]
 def table(rows: dict[str, Any]) -> str:
     """The comparison as Markdown."""
     lines = [
-        "| model | native starts | of float | varied starts | of float | 1 decision | 5 | 15 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | native starts | of float | varied starts | of float | 1 decision | 5 | 15 | not sent | operations |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for index, (name, row) in enumerate(rows.items()):
         cells = [name]
@@ -64,6 +67,7 @@ def table(rows: dict[str, Any]) -> str:
             cells.append(f"{row[start]['mean']:.1f} [{low:.1f}, {high:.1f}]")
             cells.append(f"{share:.1f} % [{bounds[0]:.1f}, {bounds[1]:.1f}]" if index else "")
         cells += [f"{error:.3f}" for error in row["imagination"].values()]
+        cells += [f"{row['sparsity']:.1%}", f"{row['synaptic_operations']:,.0f}"] if "sparsity" in row else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
