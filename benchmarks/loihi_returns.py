@@ -11,8 +11,9 @@ from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.evaluation import RESAMPLES, Evaluation, confidence_interval, evaluate, versions
 from nmbrl.runtime.fidelity import beliefs, open_loop_error
 from nmbrl.targets import load
+from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_text
-from nmbrl.targets.interface import Array
+from nmbrl.targets.interface import Array, Task
 
 # Float episodes of each kind of start that imagination is compared with, and decisions ahead.
 RECORDED, HORIZONS = 4, (1, 5, 15)
@@ -27,12 +28,20 @@ def kept(returns: Array, reference: Array) -> list[float]:
 
 
 def compare(paths: tuple[Path, ...], episodes: int, seed: int) -> dict[str, Any]:
-    """Measure models on the same episodes; the first is what the others are compared with, and records."""
+    """Measure models on the same episodes; the first is what the others are compared with, and records.
+
+    Raises:
+        NmbrlError: if they are not of the same task.
+    """
     float_model: Evaluation | None = None
+    task: Task | None = None
     rows: dict[str, Any] = {}
     for path in paths:
         click.echo(str(path), err=True)
         executor = load(path)
+        task = task or executor.interface.task
+        if executor.interface.task != task:
+            raise NmbrlError(f"{path} has not the task of {paths[0]}: {task.env}, action repeat {task.action_repeat}")
         evaluation = evaluate(executor, episodes=episodes, seed=seed)
         reference = float_model = float_model or evaluation
         recorded = reference.native[:RECORDED] + reference.varied[:RECORDED]

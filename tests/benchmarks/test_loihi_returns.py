@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loihi_returns import compare, kept, table
+from click.testing import CliRunner
+from loihi_returns import compare, kept, main, table
 from scipy import stats
 
 from nmbrl.convert.loihi import convert
@@ -56,3 +57,9 @@ def test_what_a_bundle_sends_is_that_of_its_decisions(tmp_path):
     assert row["sparsity"] == pytest.approx(0.307, abs=0.03)
     assert row["synaptic_operations"] == pytest.approx(18_416, rel=0.05)
     assert table(rows).splitlines()[-1].endswith(f"| {row['sparsity']:.1%} | {row['synaptic_operations']:,.0f} |")
+
+
+def test_models_of_different_tasks_are_one_line(small_bundles):
+    done = CliRunner().invoke(main, [str(RUN), str(small_bundles(False)[0]), "--episodes", "1"])
+    assert done.exit_code == 2
+    assert f"has not the task of {RUN}: dm_control/cartpole-swingup-v0, action repeat 8" in done.stderr
