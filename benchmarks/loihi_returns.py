@@ -1,4 +1,4 @@
-"""What Loihi bundles keep of their run's return, episode by episode, and how far the imagination of each errs."""
+"""What Loihi bundles keep of their run's return, what they send for it, and how far the imagination of each errs."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,9 @@ from nmbrl.runtime.command import reports_errors
 from nmbrl.runtime.evaluation import RESAMPLES, Evaluation, confidence_interval, evaluate, versions
 from nmbrl.runtime.fidelity import beliefs, open_loop_error
 from nmbrl.targets import load
+from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.files import write_text
-from nmbrl.targets.interface import Array
+from nmbrl.targets.interface import Array, Task
 
 # Float episodes of each kind of start that imagination is compared with, and decisions ahead.
 RECORDED, HORIZONS = 4, (1, 5, 15)
@@ -27,17 +28,28 @@ def kept(returns: Array, reference: Array) -> list[float]:
 
 
 def compare(paths: tuple[Path, ...], episodes: int, seed: int) -> dict[str, Any]:
-    """Measure models on the same episodes; the first is what the others are compared with, and records."""
+    """Measure models on the same episodes; the first is what the others are compared with, and records.
+
+    Raises:
+        NmbrlError: if they are not of the same task.
+    """
     float_model: Evaluation | None = None
+    task: Task | None = None
     rows: dict[str, Any] = {}
     for path in paths:
         click.echo(str(path), err=True)
         executor = load(path)
+        task = task or executor.interface.task
+        if executor.interface.task != task:
+            raise NmbrlError(f"{path} has not the task of {paths[0]}: {task.env}, action repeat {task.action_repeat}")
         evaluation = evaluate(executor, episodes=episodes, seed=seed)
         reference = float_model = float_model or evaluation
         recorded = reference.native[:RECORDED] + reference.varied[:RECORDED]
         error = open_loop_error(executor, recorded, beliefs(executor, recorded), max(HORIZONS)).overall
         row: dict[str, Any] = {"imagination": {ahead: float(error[ahead - 1]) for ahead in HORIZONS}}
+        if counts := evaluation.counts.get("possible_messages"):
+            row["sparsity"] = 1 - evaluation.counts["messages"] / counts
+            row["synaptic_operations"] = evaluation.counts["synaptic_operations"]
         pairs = ((evaluation.returns, reference.returns), (evaluation.returns_varied, reference.returns_varied))
         for start, (returns, floats) in zip(STARTS, pairs, strict=True):
             row[start] = {
@@ -53,8 +65,8 @@ def compare(paths: tuple[Path, ...], episodes: int, seed: int) -> dict[str, Any]
 def table(rows: dict[str, Any]) -> str:
     """The comparison as Markdown."""
     lines = [
-        "| model | native starts | of float | varied starts | of float | 1 decision | 5 | 15 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | native starts | of float | varied starts | of float | 1 decision | 5 | 15 | not sent | operations |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for index, (name, row) in enumerate(rows.items()):
         cells = [name]
@@ -64,6 +76,7 @@ def table(rows: dict[str, Any]) -> str:
             cells.append(f"{row[start]['mean']:.1f} [{low:.1f}, {high:.1f}]")
             cells.append(f"{share:.1f} % [{bounds[0]:.1f}, {bounds[1]:.1f}]" if index else "")
         cells += [f"{error:.3f}" for error in row["imagination"].values()]
+        cells += [f"{row['sparsity']:.1%}", f"{row['synaptic_operations']:,.0f}"] if "sparsity" in row else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -28,6 +28,7 @@ It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmbrl.targets.interface import Array, Executor, Segment
 
@@ -149,6 +150,10 @@ class AdaptedExecutor(Executor):
     def decode(self, state: Array) -> Array:
         """See `Executor.decode`."""
         return self._executor.decode(self._split(state).model)
+
+    def keep(self, lanes: NDArray[np.bool_]) -> None:
+        """See `Executor.keep`."""
+        self._executor.keep(lanes)
 
     def close(self) -> None:
         """Release what the model's executor holds."""

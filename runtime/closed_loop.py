@@ -87,6 +87,7 @@ def run_episodes(
             lanes = [lane for lane, runs in zip(lanes, running, strict=True) if runs]
             state, action = state[running], action[running]
             planner.keep(running)
+            executor.keep(running)
         if progress is not None:
             progress(episodes, len(lanes))
     for environment, episode, first in zip(environments, episodes, first_frames, strict=True):

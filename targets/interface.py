@@ -210,5 +210,8 @@ class Executor(ABC):
             return np.clip(action, -1.0, 1.0).astype(np.float32)
         return np.eye(self.interface.task.action_size, dtype=np.float32)[np.argmax(action, axis=-1)]
 
+    def keep(self, lanes: NDArray[np.bool_]) -> None:  # noqa: B027 - most executors hold nothing between calls
+        """Go on with some lanes only: a mask (lanes,). Where a call has several rows a lane, they are side by side."""
+
     def close(self) -> None:  # noqa: B027 - most executors hold nothing to release
         """Release what the executor holds (a subprocess, a port)."""

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.loihi.activity import Activity
@@ -68,6 +69,13 @@ class CompiledSimulator:
             self._stored = align(np.concatenate([self._stored, np.repeat(stored, missing, axis=0)]))
             self._arrived = np.concatenate([self._arrived, np.repeat(arrived, missing, axis=0)])
             self._point()
+
+    def keep(self, lanes: NDArray[np.bool_]) -> None:
+        """Go on in some lanes only; see `Simulator.keep`."""
+        order = np.argsort(~lanes, kind="stable")
+        for array in (self._numbers, self._stored, self._arrived):
+            array[: self.batch] = array[order]
+        self.resize(int(lanes.sum()))
 
     def run(self, values: dict[str, Integers] | None = None, steps: int | None = None) -> None:
         """Run steps; see `Simulator.run`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
@@ -24,7 +25,7 @@ AnySimulator = CompiledSimulator | Simulator
 class LoihiExecutor(Executor):
     """Every function is a network of its own, which keeps its state from one call to the next.
 
-    Lane i of a batch goes on from the i-th row of the last, and only changes are sent.
+    Lane i of a batch goes on from the i-th row of the last (`keep` says which of them), and only changes are sent.
     Where all thresholds are 0 a call's result does not depend on what a lane has seen before, only its counts do. With
     larger thresholds the last changes too small to send are missing from it, within the thresholds.
 
@@ -157,6 +158,15 @@ class LoihiExecutor(Executor):
                     scale(tensor)
                     population = network.by_name.get(places.get(tensor.name, "").partition("/")[0])
                     require_population(name, tensor, population)
+
+    def keep(self, lanes: NDArray[np.bool_]) -> None:
+        """Let every network go on with the lanes that are left, or with the samples of each; see `Executor.keep`.
+
+        Where Lava runs beside the first lane, lanes stay where they are.
+        """
+        for function, simulator in self._simulators.items():
+            if function not in self._lava and simulator.batch % len(lanes) == 0:
+                simulator.keep(np.repeat(lanes, simulator.batch // len(lanes)))
 
     def read_state(self, function: str, place: str) -> Integers:
         """Return a state variable (batch, size) of a function that has been called; see `Network.locate`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.loihi.activity import Activity
@@ -99,6 +100,14 @@ class Simulator:
                 missing = batch - len(state[variable])
                 if missing > 0:
                     state[variable] = np.concatenate([state[variable], np.repeat(array, missing, axis=0)])
+
+    def keep(self, lanes: NDArray[np.bool_]) -> None:
+        """Go on in some lanes only, a mask (batch,), and in their order; the others stand still behind them."""
+        order = np.argsort(~lanes, kind="stable")
+        for state in self._states.values():
+            for array in state.values():
+                array[: self.batch] = array[order]
+        self.resize(int(lanes.sum()))
 
     def run(self, values: dict[str, Integers] | None = None, steps: int | None = None) -> None:
         """Run steps.

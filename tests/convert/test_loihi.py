@@ -11,6 +11,7 @@ from nmbrl.convert.loihi.emission import Emission
 from nmbrl.convert.loihi.growth import check_growth, measure_growth
 from nmbrl.convert.loihi.lowering import lower
 from nmbrl.convert.loihi.scales import choose_scales, measure_ranges
+from nmbrl.runtime.adaptation import AdaptedExecutor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.load import load
 from nmbrl.targets.loihi.executor import LoihiExecutor, quantise
@@ -184,6 +185,38 @@ def test_thresholds_save_messages_and_keep_the_error_small(parts):
         states.append(state)
     assert messages[2] < 0.6 * messages[0] and messages[1] < 0.9 * messages[0]
     assert np.abs(states[1] - states[0]).max() < 0.05
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_lanes_that_end_take_what_their_networks_hold_with_them(parts, adapted):
+    """Lanes of different lengths together send what each sends alone, and end in the same states."""
+    model, samples, _, _ = parts
+    functions, networks = build(model, samples.inputs)
+    networks = {**networks, "observe": build(model, samples.inputs, threshold=64.0)[1]["observe"]}
+    lengths, walks = np.array([4, 9, 6, 9]), np.random.default_rng(0).normal(0, 1, (9, 4, 3)).astype(np.float32)
+
+    def run(lanes):
+        loihi = executor((model, samples, functions, networks))
+        runner = AdaptedExecutor(loihi) if adapted else loihi
+        state, ends = runner.reset(len(lanes)), {}
+        for time, observations in enumerate(walks):
+            state = runner.observe(state, np.zeros((len(lanes), 2), np.float32), observations[lanes])
+            # Two samples a lane.
+            runner.imagine(np.repeat(state, 2, axis=0), np.tile(np.eye(2, dtype=np.float32), (len(lanes), 1)))
+            ends |= dict(zip(lanes, state, strict=True))
+            running = lengths[lanes] > time + 1
+            if not running.any():
+                break
+            lanes, state = lanes[running], state[running]
+            runner.keep(running)
+        return ends, {name: loihi.counts[f"messages/observe/{name}"] for name in networks["observe"].by_name}
+
+    ends, counts = run(np.arange(4))
+    alone = [run(np.array([lane])) for lane in range(4)]
+    for lane, (own, _) in enumerate(alone):
+        np.testing.assert_array_equal(ends[lane], own[lane])
+    for name, count in counts.items():
+        assert count == sum(each[name] for _, each in alone), name
 
 
 @pytest.mark.parametrize("threshold", [0.0, 64.0])

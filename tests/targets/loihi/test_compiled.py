@@ -219,6 +219,27 @@ def test_calls_of_any_number_of_lanes_are_equal(seed, batches):
         assert_equal(network, ours, theirs, [])
 
 
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6), kept=st.lists(st.booleans(), min_size=2, max_size=12).filter(any))
+@pytest.mark.parametrize("make", [CompiledSimulator, Simulator])
+def test_lanes_that_are_kept_go_on_as_if_alone(make, seed, kept):
+    """In the middle of a call, with messages under way."""
+    lanes, random = np.array(kept), np.random.default_rng(seed)
+    network = loihi_networks.draw_network(seed)
+    first = loihi_networks.draw_values(random, network, len(lanes))
+    then = loihi_networks.draw_values(random, network, int(lanes.sum()))
+    together, alone = make(network, len(lanes)), make(network, int(lanes.sum()))
+    together.run(first, 3), alone.run({place: values[lanes] for place, values in first.items()}, 3)
+    together.keep(lanes)
+    together.activity.clear(), alone.activity.clear()
+    for simulator in (together, alone):
+        simulator.run(then, 4)
+    for place in variables(network):
+        np.testing.assert_array_equal(together.read(place), alone.read(place), place)
+    np.testing.assert_array_equal(together.activity.messages, alone.activity.messages)
+    assert together.activity.lane_steps == alone.activity.lane_steps
+
+
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 20), scale=st.sampled_from([1, 20, 300]))
 def test_the_first_overflow_is_the_same(seed, batch, scale):
