@@ -1,5 +1,5 @@
-/* Networks whose synapses are passed event by event. A few lanes at a time go through all steps of a group of populations,
-   so that their state stays in the nearest cache. What populations send is kept, and what arrives at one is summed up from
+/* Networks whose synapses are passed event by event. Some lanes at a time go through some steps of a group of populations,
+   so that their state and its weights stay in the cache. What populations send is kept, and what arrives at one is summed up from
    what its sources have kept, 64 neurons at a time, in registers; it is stored only where steps end. */
 #include <string.h>
 
@@ -8,8 +8,6 @@
 #if defined(__AVX512VBMI2__) && defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
 #include "listing.h"
 
-/* Lanes in which a population is updated in turn: each waits for less of what it has just sent. */
-#define TOGETHER 8
 /* Steps ahead in which what the host gives is fetched. */
 #define AHEAD 8
 
@@ -103,14 +101,14 @@ static void collect(const run *r, const population *p, int count, int are_new, i
 }
 
 /* Take what the host gives a population in a step; return whether it gives anything. */
-static int take(const run *r, int64_t index, int64_t first, int64_t last, int64_t step)
+static int take(const run *r, int64_t index, int64_t step)
 {
     const hosts *host = r->host;
     int taken = 0;
     for (const given *h = host->first; step < host->steps && h < host->first + host->count; h++) {
         if (h->population != index)
             continue;
-        for (int64_t lane = first; lane < last; lane++) {
+        for (int64_t lane = 0; lane < r->lanes; lane++) {
             const int32_t *values = h->values + (step * host->all_lanes + host->lane + lane) * h->size;
             for (int64_t i = 0; i < h->size && step + AHEAD < host->steps; i += BLOCK)
                 __builtin_prefetch(values + AHEAD * host->all_lanes * h->size + i);
@@ -240,11 +238,11 @@ INLINE void go_on(run *r, int64_t index, int64_t lane, int64_t step, int arrives
         *arrives_at(r, w->target, lane, step + 1 + w->delay) |= SENT;
 }
 
-/* The same in some lanes, where anything arrives, is given, or is still to be said. */
-static void go_on_in(run *r, int64_t index, int64_t first, int64_t last, int64_t step)
+/* The same in all lanes where anything arrives, is given, or is still to be said. */
+static void go_on_in_all(run *r, int64_t index, int64_t step)
 {
-    int told = take(r, index, first, last, r->first + step) || !r->net->rests || r->time + r->first + step == 0;
-    for (int64_t lane = first; lane < last; lane++) {
+    int told = take(r, index, r->first + step) || !r->net->rests || r->time + r->first + step == 0;
+    for (int64_t lane = 0; lane < r->lanes; lane++) {
         int arrives = *arrives_at(r, index, lane, step);
         if (told || arrives)
             go_on(r, index, lane, step, arrives);
@@ -307,12 +305,9 @@ static void go_through(run *r, int64_t *counts)
             for (int64_t lane = 0; lane < r->lanes; lane++)
                 *arrives_at(r, index, lane, step) = *arrived_at(r, index, lane, step) ? STORED : 0;
     for (int32_t group = 0, start = 0; group < net->groups; start = net->ends[group++]) {
-        for (int64_t first = 0; first < r->lanes; first += TOGETHER) {
-            int64_t last = first + TOGETHER < r->lanes ? first + TOGETHER : r->lanes;
-            for (int64_t step = 0; step < r->steps; step++)
-                for (int32_t i = start; i < net->ends[group]; i++)
-                    go_on_in(r, net->order[i], first, last, step);
-        }
+        for (int64_t step = 0; step < r->steps; step++)
+            for (int32_t i = start; i < net->ends[group]; i++)
+                go_on_in_all(r, net->order[i], step);
         for (int32_t i = start; i < net->ends[group]; i++)
             count_messages(r, net->order[i], counts);
     }
