@@ -45,7 +45,7 @@ SPIKING_LANES, SPIKING_STEPS = 256, 32
 EVENT_LANES, EVENT_STEPS = 16, 20
 # Neurons of a word of native/events.c, and numbers of `events`.
 WORD, EVENT = 64, 12
-# Sources of rows of weights are numbers of 16 bits.
+# Sources of rows of weights are numbers of 16 bits; memory for events is not kept for more neurons.
 MOST_ROWS = 1 << 16
 # Bytes of a line of the cache.
 LINE = 64
@@ -199,7 +199,7 @@ class Layout:
         numbers = _odd_blocks(int(states[-1]))
         sent = (stored + SPIKING_STEPS) * (int(indices[-1]) // 4 + int(inputs[-1]) * VECTOR + len(populations))
         known = all((wire.diagonal or (wire.rows and not wire.tiles)) and not wire.binary for wire in flat)
-        events = int(sizes.sum()) + BLOCK if fours and known else 0
+        events = int(sizes.sum()) + BLOCK if fours and known and sizes.sum() <= MOST_ROWS else 0
         # ctypes copies structures into an array: what they point to is kept here.
         self._kept = made, flat
         self.native = NativeNetwork(
