@@ -3,7 +3,7 @@
 import ctypes
 import platform
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import POINTER, c_int64, c_void_p
+from ctypes import POINTER, byref, c_int64, c_void_p
 from functools import cache
 from importlib.resources import files
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nmbrl.targets.compiler import build_library
 from nmbrl.targets.loihi.activity import Activity
-from nmbrl.targets.loihi.layout import Given, Layout, NativeNetwork, Overflow, align, make_zeros
+from nmbrl.targets.loihi.layout import EVENT_LANES, Given, Layout, NativeNetwork, Overflow, align, make_zeros
 from nmbrl.targets.loihi.limits import Integers
 from nmbrl.targets.loihi.network import GIVEN, Network
 from nmbrl.targets.loihi.simulator import WidthError
@@ -112,7 +112,7 @@ class CompiledSimulator:
 
     def _point(self) -> None:
         """Look up where arrays are: that takes longer than a step."""
-        self._arrays = [(array.ctypes.data, array.strides[0]) for array in (self._numbers, self._stored, self._arrived)]
+        self._addresses = [array.ctypes.data for array in (self._numbers, self._stored, self._arrived)]
 
     def _advance(self, values: dict[str, Integers], steps: int, record: np.ndarray | None = None) -> None:
         """Run steps with rows (rows, batch, size) of values for the first of them."""
@@ -129,12 +129,29 @@ class CompiledSimulator:
             rows = len(value)
         host = (Given * len(given))(*given) if given else None
         overflows = [Overflow() if self.strict else None for _ in self._workers]
-        share = -(-self.batch // len(self._workers))
+        share, taken = -(-self.batch // len(self._workers)), c_int64()
+        if self._pool is not None and self._layout.native.events:
+            # Which go through some lanes at a time anyway, so a thread that is faster takes more of them.
+            share = min(share, EVENT_LANES)
 
         def run(worker: int) -> None:
-            first, lanes = worker * share, min(share, self.batch - worker * share)
-            if lanes > 0:
-                self._run(worker, first, lanes, steps, host, len(given), rows, record, overflows[worker])
+            own = self._workers[worker]
+            self._native_run(
+                self._layout.reference,
+                *self._addresses,
+                own.scratch.ctypes.data,
+                self.time,
+                self.batch,
+                steps,
+                host,
+                len(given),
+                rows,
+                own.counts.ctypes.data,
+                None if record is None else record.ctypes.data,
+                overflows[worker],
+                share,
+                byref(taken),
+            )
 
         if self._pool is None:
             run(0)
@@ -149,39 +166,6 @@ class CompiledSimulator:
         self._raise_first([found for found in overflows if found is not None and found.amount])
         self.activity.lane_steps += self.batch * steps
         self.time += steps
-
-    def _run(
-        self,
-        worker: int,
-        first: int,
-        lanes: int,
-        steps: int,
-        host: "ctypes.Array[Given] | None",
-        hosts: int,
-        rows: int,
-        record: np.ndarray | None,
-        found: Overflow | None,
-    ) -> None:
-        """Run `lanes` lanes from the `first` on."""
-        own = self._workers[worker]
-        if first and host is not None:
-            shifted = [Given(g.population, g.first, g.size, g.values + 4 * first * g.size) for g in host]
-            host = (Given * hosts)(*shifted)
-        self._native_run(
-            self._layout.reference,
-            *(address + first * stride for address, stride in self._arrays),
-            own.scratch.ctypes.data,
-            self.time,
-            lanes,
-            steps,
-            host,
-            hosts,
-            rows,
-            self.batch,
-            own.counts.ctypes.data,
-            None if record is None else record.ctypes.data + first * record.strides[0],
-            found,
-        )
 
     def _raise_first(self, overflows: list[Overflow]) -> None:
         """Raise the earliest overflow; of the same number, the farthest."""
@@ -219,6 +203,6 @@ def open_library(flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     run.restype = None
     run.argtypes = [
         *(POINTER(NativeNetwork), c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int64),
-        *(POINTER(Given), c_int64, c_int64, c_int64, c_void_p, c_void_p, POINTER(Overflow)),
+        *(POINTER(Given), c_int64, c_int64, c_void_p, c_void_p, POINTER(Overflow), c_int64, POINTER(c_int64)),
     ]
     return library

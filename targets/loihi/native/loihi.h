@@ -215,15 +215,16 @@ static inline int32_t decayed(int32_t x, int32_t decay)
     return (int32_t)((rest ^ sign) - sign);
 }
 
-/* Run `steps` steps in `lanes` lanes.
+/* Run `steps` steps in those of `lanes` lanes that no other thread takes: `share` at a time, from `next` on, which all have
+   in common.
    numbers: state variables (lanes, numbers); stored: what is under way (lanes, steps from now, ports), with anything in
-   it where `arrived` (lanes, steps from now, populations) is 0; scratch: zeros, `lanes` of the network and what they
-   share; host: what is given in each of the first `given_steps` steps, of `all_lanes` from the first of these on;
-   counts: messages (period, counters); record: all messages (steps, lanes, counters), zeros before, or null; found:
-   null, or where overflows are noted. */
+   it where `arrived` (lanes, steps from now, populations) is 0; scratch: a thread's own zeros, `lanes` of the network and
+   what they share; host: what is given in each of the first `given_steps` steps; counts: a thread's own, messages (period,
+   counters); record: all messages (steps, lanes, counters), zeros before, or null; found: null, or where a thread's own
+   overflows are noted. */
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
-    int64_t *counts, int32_t *record, overflow *found);
+    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t *counts,
+    int32_t *record, overflow *found, int64_t share, int64_t *next);
 
 #endif

@@ -323,37 +323,38 @@ static void go_through(
         }
 }
 
-void nmbrl_loihi_run(
-    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
-    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t all_lanes,
-    int64_t *counts, int32_t *record, overflow *found)
+/* Run lanes the first of which has these numbers, and is `given->lane`. */
+static void run_lanes(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int64_t lanes,
+    int64_t steps, const hosts *given, int64_t *counts, int32_t *record, overflow *found)
 {
     int64_t kept = net->stored, populations = net->populations, first = 0;
+    hosts here = *given;
     block b;
     b.counts = scratch + net->lanes * (int64_t)net->scratch;
     const int32_t *nothing = b.counts + net->widest;
     b.low = (uint8_t *)(b.counts + 3 * net->widest);
     b.high = b.low + LANES * (int64_t)(net->widest + 64);
     while (net->spikes && !record && !found && lanes - first >= FEW_SPIKING_LANES) {
-        hosts given_here = {host, host_count, given_steps, all_lanes, first};
-        int64_t here = lanes - first < SPIKING_LANES ? lanes - first : SPIKING_LANES;
-        here -= here % VECTOR < FEW_SPIKING_LANES ? here % VECTOR : 0;
+        int64_t some = lanes - first < SPIKING_LANES ? lanes - first : SPIKING_LANES;
+        some -= some % VECTOR < FEW_SPIKING_LANES ? some % VECTOR : 0;
+        here.lane = given->lane + first;
         run_spikes(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
-            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, here, steps, &given_here, counts);
-        first += here;
+            (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, some, steps, &here, counts);
+        first += some;
     }
     if (net->events && !record && !found && first < lanes) {
-        hosts given_here = {host, host_count, given_steps, all_lanes, first};
+        here.lane = given->lane + first;
         run_events(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
-            scratch + net->event_scratch, time, lanes - first, steps, &given_here, counts);
+            scratch + net->event_scratch, time, lanes - first, steps, &here, counts);
         return;
     }
     if (net->matrices)
         open_matrices();
     for (; first < lanes; first += net->lanes) {
-        hosts given_here = {host, host_count, given_steps, all_lanes, first};
+        here.lane = given->lane + first;
         b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < b.lanes; i++) {
             int64_t l = first + i;
@@ -364,11 +365,25 @@ void nmbrl_loihi_run(
         }
         for (int64_t step = 0; step < steps; step += net->chunk)
             go_through(
-                net, &b, &given_here, time, step, steps - step < net->chunk ? steps - step : net->chunk, counts, record,
-                found);
+                net, &b, &here, time, step, steps - step < net->chunk ? steps - step : net->chunk, counts, record, found);
         for (int64_t i = 0; i < b.lanes; i++)
             move_under_way(net, b.lane + i, time + steps, 0);
     }
     if (net->matrices)
         close_matrices();
+}
+
+void nmbrl_loihi_run(
+    const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
+    int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t *counts,
+    int32_t *record, overflow *found, int64_t share, int64_t *next)
+{
+    int64_t first, kept = net->stored;
+    while ((first = __atomic_fetch_add(next, share, __ATOMIC_RELAXED)) < lanes) {
+        hosts given_here = {host, host_count, given_steps, lanes, first};
+        run_lanes(
+            net, numbers + first * net->numbers, stored + first * kept * net->ports,
+            arrived + first * kept * net->populations, scratch, time, lanes - first < share ? lanes - first : share, steps,
+            &given_here, counts, record, found);
+    }
 }
