@@ -3,7 +3,7 @@
 import ctypes
 import platform
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import POINTER, byref, c_int64, c_void_p
+from ctypes import POINTER, c_int64, c_void_p
 from functools import cache
 from importlib.resources import files
 
@@ -129,9 +129,10 @@ class CompiledSimulator:
             rows = len(value)
         host = (Given * len(given))(*given) if given else None
         overflows = [Overflow() if self.strict else None for _ in self._workers]
-        share, taken = -(-self.batch // len(self._workers)), c_int64()
-        if self._pool is not None and self._layout.native.events:
-            # Which go through some lanes at a time anyway, so a thread that is faster takes more of them.
+        threads = len(self._workers)
+        share, taken = -(-self.batch // threads), (c_int64 * threads)()
+        if threads > 1 and self._layout.native.events:
+            # Which go through some lanes at a time anyway, so a thread that is faster helps others out.
             share = min(share, EVENT_LANES)
 
         def run(worker: int) -> None:
@@ -150,7 +151,9 @@ class CompiledSimulator:
                 None if record is None else record.ctypes.data,
                 overflows[worker],
                 share,
-                byref(taken),
+                worker,
+                threads,
+                taken,
             )
 
         if self._pool is None:
@@ -203,6 +206,7 @@ def open_library(flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     run.restype = None
     run.argtypes = [
         *(POINTER(NativeNetwork), c_void_p, c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int64),
-        *(POINTER(Given), c_int64, c_int64, c_void_p, c_void_p, POINTER(Overflow), c_int64, POINTER(c_int64)),
+        *(POINTER(Given), c_int64, c_int64, c_void_p, c_void_p, POINTER(Overflow)),
+        *(c_int64, c_int64, c_int64, POINTER(c_int64)),
     ]
     return library

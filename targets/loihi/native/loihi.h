@@ -215,8 +215,8 @@ static inline int32_t decayed(int32_t x, int32_t decay)
     return (int32_t)((rest ^ sign) - sign);
 }
 
-/* Run `steps` steps in those of `lanes` lanes that no other thread takes: `share` at a time, from `next` on, which all have
-   in common.
+/* Run `steps` steps in `lanes` lanes, of which each of `threads` has a part, so that what it needs is in its cache: `share`
+   at a time, of its own part and then of those of others; `taken`, which all have in common, says how many of each part are.
    numbers: state variables (lanes, numbers); stored: what is under way (lanes, steps from now, ports), with anything in
    it where `arrived` (lanes, steps from now, populations) is 0; scratch: a thread's own zeros, `lanes` of the network and
    what they share; host: what is given in each of the first `given_steps` steps; counts: a thread's own, messages (period,
@@ -225,6 +225,6 @@ static inline int32_t decayed(int32_t x, int32_t decay)
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
     int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t *counts,
-    int32_t *record, overflow *found, int64_t share, int64_t *next);
+    int32_t *record, overflow *found, int64_t share, int64_t thread, int64_t threads, int64_t *taken);
 
 #endif

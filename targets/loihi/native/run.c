@@ -376,14 +376,18 @@ static void run_lanes(
 void nmbrl_loihi_run(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time,
     int64_t lanes, int64_t steps, const given *host, int64_t host_count, int64_t given_steps, int64_t *counts,
-    int32_t *record, overflow *found, int64_t share, int64_t *next)
+    int32_t *record, overflow *found, int64_t share, int64_t thread, int64_t threads, int64_t *taken)
 {
-    int64_t first, kept = net->stored;
-    while ((first = __atomic_fetch_add(next, share, __ATOMIC_RELAXED)) < lanes) {
-        hosts given_here = {host, host_count, given_steps, lanes, first};
-        run_lanes(
-            net, numbers + first * net->numbers, stored + first * kept * net->ports,
-            arrived + first * kept * net->populations, scratch, time, lanes - first < share ? lanes - first : share, steps,
-            &given_here, counts, record, found);
+    int64_t part = (lanes + threads - 1) / threads;
+    for (int64_t i = 0; i < threads; i++) {
+        int64_t whose = (thread + i) % threads, first;
+        int64_t end = (whose + 1) * part < lanes ? (whose + 1) * part : lanes;
+        while ((first = whose * part + __atomic_fetch_add(taken + whose, share, __ATOMIC_RELAXED)) < end) {
+            hosts given_here = {host, host_count, given_steps, lanes, first};
+            run_lanes(
+                net, numbers + first * net->numbers, stored + first * net->stored * net->ports,
+                arrived + first * net->stored * net->populations, scratch, time, end - first < share ? end - first : share,
+                steps, &given_here, counts, record, found);
+        }
     }
 }
