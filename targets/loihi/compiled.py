@@ -131,8 +131,8 @@ class CompiledSimulator:
         overflows = [Overflow() if self.strict else None for _ in self._workers]
         threads = len(self._workers)
         share, taken = -(-self.batch // threads), (c_int64 * threads)()
-        if threads > 1 and self._layout.native.events:
-            # Which go through some lanes at a time anyway, so a thread that is faster helps others out.
+        if threads > 1 and self._layout.native.events and not self._layout.native.spikes:
+            # Few lanes go through all steps at a time here, so a thread that is faster helps others out.
             share = min(share, EVENT_LANES)
 
         def run(worker: int) -> None:
