@@ -323,13 +323,13 @@ static void go_through(
         }
 }
 
-/* Run lanes the first of which has these numbers, and is `given->lane`. */
+/* Run lanes the first of which has these numbers, and is `host->lane`. */
 static void run_lanes(
     const network *net, int32_t *numbers, int32_t *stored, uint8_t *arrived, int32_t *scratch, int64_t time, int64_t lanes,
-    int64_t steps, const hosts *given, int64_t *counts, int32_t *record, overflow *found)
+    int64_t steps, const hosts *host, int64_t *counts, int32_t *record, overflow *found)
 {
     int64_t kept = net->stored, populations = net->populations, first = 0;
-    hosts here = *given;
+    hosts here = *host;
     block b;
     b.counts = scratch + net->lanes * (int64_t)net->scratch;
     const int32_t *nothing = b.counts + net->widest;
@@ -338,14 +338,14 @@ static void run_lanes(
     while (net->spikes && !record && !found && lanes - first >= FEW_SPIKING_LANES) {
         int64_t some = lanes - first < SPIKING_LANES ? lanes - first : SPIKING_LANES;
         some -= some % VECTOR < FEW_SPIKING_LANES ? some % VECTOR : 0;
-        here.lane = given->lane + first;
+        here.lane = host->lane + first;
         run_spikes(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
             (int32_t *)(b.high + LANES * (int64_t)(net->widest + 64)), time, some, steps, &here, counts);
         first += some;
     }
     if (net->events && !record && !found && first < lanes) {
-        here.lane = given->lane + first;
+        here.lane = host->lane + first;
         run_events(
             net, numbers + first * net->numbers, stored + first * kept * net->ports, arrived + first * kept * populations,
             scratch + net->event_scratch, time, lanes - first, steps, &here, counts);
@@ -354,7 +354,7 @@ static void run_lanes(
     if (net->matrices)
         open_matrices();
     for (; first < lanes; first += net->lanes) {
-        here.lane = given->lane + first;
+        here.lane = host->lane + first;
         b.lanes = lanes - first < net->lanes ? lanes - first : net->lanes;
         for (int64_t i = 0; i < b.lanes; i++) {
             int64_t l = first + i;
