@@ -121,8 +121,8 @@ INLINE void end_list(const list *l)
     to->total = _mm512_reduce_add_epi32(total);
     to->planes = l->wide > MOST_WIDE ? 4 : l->wide ? 3 : _mm512_test_epi32_mask(l->high, l->high) ? 2 : 1;
     memset(to->sources + l->count, 0, 3 * sizeof *to->sources);
-    for (int plane = 0; plane < to->planes; plane++)
-        memset(to->digits + plane * to->stride + l->count, 0, 3);
+    for (int plane = 0; plane < (l->wide ? MOST_PLANES : 2); plane++)
+        memset(to->digits + plane * to->stride + l->count, 0, 4);
 }
 
 #endif
