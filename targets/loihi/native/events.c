@@ -31,11 +31,11 @@ typedef struct {
     int64_t time, first, lanes, steps; /* `first` of a call */
     const wire **into;                 /* wires by their targets, whose first are at `starts` */
     int32_t *starts;
-    delivery *found;                   /* `count` that arrive at a population in a step */
+    delivery *found; /* `count` that arrive at a population in a step */
     int count;
-    events *sent;    /* (populations, steps, lanes) */
-    events room;     /* for what is sent next, with `values` of all neurons where a diagonal takes them */
-    uint64_t *sends; /* (steps, lanes, words): a bit for each neuron that does */
+    events *sent;      /* (populations, steps, lanes) */
+    events room;       /* for what is sent next, with `values` of all neurons where a diagonal takes them */
+    uint64_t *sends;   /* (steps, lanes, words): a bit for each neuron that does */
     arrivals *arrives; /* (populations, steps and those still under way) */
     int32_t *sums, *y, *messages;
     const int32_t *nothing;

@@ -22,7 +22,7 @@
 #define SPIKING_STEPS 32
 /* Fewer lanes than these go one by one. */
 #define FEW_SPIKING_LANES 6
-/* The same of networks that events.c knows. */
+/* The same of networks that events.c knows; lanes are bits of a number there. */
 #define EVENT_LANES 32
 #define EVENT_STEPS 20
 
