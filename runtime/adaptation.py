@@ -25,6 +25,7 @@ It is the certainty-equivalent self-tuning control of Astrom and Wittenmark
 (Adaptive Control, 2nd edition, chapter 3) around a learned model.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,10 +97,15 @@ class AdaptedExecutor(Executor):
         adapted = interface.model_copy(update={"state": interface.state + extra})
         super().__init__(executor.target, adapted, executor.macs)
         self._executor = executor
-        self.counts = executor.counts
-        self._bounds = np.cumsum([interface.state_size, *sizes.values()])
+        bounds = np.cumsum([0, interface.state_size, *sizes.values()])
+        self._slices = [slice(*bounds[i : i + 2]) for i in range(len(bounds) - 1)]
         self._range = ACTION_RANGE if interface.task.action_kind == "box" else (0.0, 1.0)
         self._observed = _slice_of(executor, interface.aliases.get("decode", {}).get("o"))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Those of what runs the model."""
+        return self._executor.counts
 
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
         """Evaluate one core function of the model itself."""
@@ -136,8 +142,9 @@ class AdaptedExecutor(Executor):
         if self._observed is not None:
             changed = (imagined - parts.model)[:, self._observed]
             imagined[:, self._observed] += parts.change * changed + parts.offset
-        parts.model, parts.previous = imagined, action
-        return self._join(parts), reward, alive
+        following = state.copy()
+        following[:, self._slices[0]], following[:, self._slices[1]] = imagined, action
+        return following, reward, alive
 
     def act(self, state: Array) -> Array:
         """See `Executor.act`."""
@@ -198,7 +205,7 @@ class AdaptedExecutor(Executor):
         return weights[:, 1:] - np.array([1.0, 0.0], np.float32), kappa - 1
 
     def _split(self, state: Array) -> _Parts:
-        model, previous, seen, action, change, offset, products, targets = np.split(state, self._bounds[:-1], axis=1)
+        model, previous, seen, action, change, offset, products, targets = (state[:, part] for part in self._slices)
         size = self.interface.task.observation_size
         products, targets = products.reshape(-1, size, 3, 3), targets.reshape(-1, size, 3)
         return _Parts(model, previous, seen, action, change, offset, products, targets)

@@ -141,6 +141,7 @@ def evaluate(
             environments.append(make_environment(env or task.env, task.action_repeat, changes))
             check_task(task, environments[-1])
         executor.counts.clear()
+        earlier = {name: sent.copy() for name, sent in getattr(executor, "messages", {}).items()}
         done: list[Episode] = []
         for first in range(0, len(starts), LANES):
             seeds, varied = zip(*starts[first : first + LANES], strict=True)
@@ -149,7 +150,8 @@ def evaluate(
         decisions = sum(len(episode.actions) for episode in done)
         counts = {name: count / decisions for name, count in sorted(executor.counts.items())}
         sent: dict[str, np.ndarray] = getattr(executor, "messages", {})
-        messages = {name: sent[name] / executor.counts[name] for name in sent if executor.counts[name]}
+        calls = {name: executor.counts[name] for name in sent if executor.counts[name]}
+        messages = {name: (sent[name] - earlier[name]) / count for name, count in calls.items()}
         milliseconds = time_decisions(searcher, environments[0], seed)
     finally:
         for environment in environments:

@@ -143,8 +143,6 @@ class Executor(ABC):
         macs: multiply-accumulates of one call of each function for one sample, by function.
 
     Attributes:
-        counts: totals since the start or the last ``clear()``: calls of a function (one a sample), and whatever a
-            target counts besides (``synaptic_operations``, ``messages``, ``neuron_updates``).
         provenance: where the model comes from, by label, as far as whoever opened it knows.
         layers: multiply-accumulates of one call of each function for one sample, layer by layer, as far as known.
     """
@@ -153,9 +151,17 @@ class Executor(ABC):
         self.target = target
         self.interface = interface
         self.macs = macs
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self.provenance: dict[str, str] = {}
         self.layers: dict[str, dict[str, int]] = {}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Totals since the start or the last ``clear()``: calls of a function, one a sample, and what a target counts.
+
+        Targets count ``synaptic_operations``, ``messages`` and ``neuron_updates``, for example.
+        """
+        return self._counts
 
     @abstractmethod
     def call(self, function: str, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -168,7 +174,7 @@ class Executor(ABC):
         """`call`, counted, with the outputs that are inputs passed through put beside what it computed."""
         outputs: dict[str, Array] = {}
         if self.interface.output_sizes(function):
-            self.counts[function] += len(next(iter(inputs.values())))
+            self._counts[function] += len(next(iter(inputs.values())))
             outputs = self.call(function, inputs)
         passed = {output: inputs[name] for output, name in self.interface.aliases.get(function, {}).items()}
         return {**outputs, **passed}

@@ -124,7 +124,9 @@ class CompiledSimulator:
                 self.write(place, value[0])
                 continue
             size = found.numbers.stop - found.numbers.start
-            kept.append(np.ascontiguousarray(np.broadcast_to(value, (len(value), self.batch, size)), np.int32))
+            shape = len(value), self.batch, size
+            full = value if value.shape == shape else np.broadcast_to(value, shape)
+            kept.append(np.ascontiguousarray(full, np.int32))
             given.append(Given(found.population, found.numbers.start, size, kept[-1].ctypes.data))
             rows = len(value)
         host = (Given * len(given))(*given) if given else None

@@ -1,5 +1,6 @@
 """Executes a Loihi bundle: host numbers to integers, the network's steps of a decision, and back."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from nmbrl.targets.bundle import Function, Tensor
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Array, Executor, Interface
+from nmbrl.targets.loihi.activity import Activity
 from nmbrl.targets.loihi.chips import LOIHI_2
 from nmbrl.targets.loihi.compiled import CompiledSimulator
 from nmbrl.targets.loihi.lava.comparison import LavaComparison
@@ -46,7 +48,6 @@ class LoihiExecutor(Executor):
 
     Attributes:
         routes: of each function.
-        messages: of each function by step and neuron, since the start; see `Activity`.
         on_step: called with a function and the messages (batch, size) by population after each of its steps.
 
     Raises:
@@ -74,7 +75,8 @@ class LoihiExecutor(Executor):
             for name, place in network.inputs.items()
         }
         self.routes = {name: Routes(name, network, self.placement) for name, network in networks.items()}
-        self.messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
+        self._messages = {name: np.zeros_like(routes.activity.messages) for name, routes in self.routes.items()}
+        self._lanes = dict.fromkeys(networks, 0)
         self._names = {
             function: {
                 quantity: [f"{quantity}/{function}/{population.name}" for population in network.populations]
@@ -103,7 +105,6 @@ class LoihiExecutor(Executor):
                 self._lava[function] = LavaComparison(network, simulator)
         else:
             simulator.resize(batch)
-            simulator.activity.clear()
         values = self.give(function, inputs)
         if function in self._lava:
             self._lava[function].run(values)
@@ -114,8 +115,20 @@ class LoihiExecutor(Executor):
                 self.on_step(function, last)
         else:
             last = self.run(simulator, values)
-        self._count(function, simulator)
+        self._lanes[function] += batch
         return self.take(function, simulator, last)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """See `Executor.counts`."""
+        self._settle()
+        return self._counts
+
+    @property
+    def messages(self) -> dict[str, NDArray[np.int64]]:
+        """Messages of each neuron in each step of a call (steps, neurons), by function, since the start."""
+        self._settle()
+        return self._messages
 
     def give(self, function: str, inputs: dict[str, Array]) -> dict[str, Integers]:
         """Return what the host gives before a call, (batch, size) by place; see `Simulator.step`."""
@@ -174,6 +187,7 @@ class LoihiExecutor(Executor):
 
     def forget(self) -> None:
         """Start all networks anew, as if nothing had been computed; counts stay."""
+        self._settle()
         self.close()
         self._simulators.clear()
         self._lava.clear()
@@ -183,23 +197,31 @@ class LoihiExecutor(Executor):
         for comparison in self._lava.values():
             comparison.close()
 
-    def _count(self, function: str, simulator: AnySimulator) -> None:
-        activity, routes, network = simulator.activity, self.routes[function], self.networks[function]
-        self.messages[function] += activity.messages
+    def _settle(self) -> None:
+        """Take over what simulators have counted: that takes as long as a call, so not at each."""
+        for function, simulator in self._simulators.items():
+            if simulator.activity.lane_steps:
+                self._count(function, simulator.activity)
+                simulator.activity.clear()
+
+    def _count(self, function: str, activity: Activity) -> None:
+        routes, network = self.routes[function], self.networks[function]
+        self._messages[function] += activity.messages
         messages = activity.by_neuron()
         total = {
             "steps": activity.lane_steps,
-            "possible_messages": len(messages) * simulator.batch * network.turns,
+            "possible_messages": len(messages) * self._lanes[function] * network.turns,
             "packets": messages @ routes.packets,
             "hops_east_west": messages @ routes.hops_east_west,
             "hops_north_south": messages @ routes.hops_north_south,
         }
+        self._lanes[function] = 0
         for quantity, counts in activity.by_population(messages).items():
             each = counts.tolist()
             total[quantity] = sum(each)
             total.update(zip(self._names[function][quantity], each, strict=True))
         for name, number in total.items():
-            self.counts[name] += int(number)
+            self._counts[name] += int(number)
 
 
 def open_simulator(network: Network, batch: int, kind: str) -> AnySimulator:
@@ -231,4 +253,9 @@ def scale(tensor: Tensor) -> float:
 
 def quantise(values: Array, tensor: Tensor, limit: int) -> Integers:
     """Round to steps of a tensor's scale; beyond +-`limit` they saturate."""
-    return np.clip(np.rint(values.astype(np.float64) / scale(tensor)), -limit, limit).astype(np.int32)
+    steps = values.astype(np.float64)
+    steps /= scale(tensor)
+    np.rint(steps, out=steps)
+    np.minimum(steps, limit, out=steps)
+    np.maximum(steps, -limit, out=steps)
+    return steps.astype(np.int32)

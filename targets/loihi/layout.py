@@ -42,7 +42,7 @@ from nmbrl.targets.loihi.weights import (
 # As in native/loihi.h.
 BLOCK, SCRATCH, MOST_LANES, LANES_AT_ONCE, VECTOR, VECTORS = 16, 8, 64, 32, 16, 4
 SPIKING_LANES, SPIKING_STEPS = 256, 32
-EVENT_LANES, EVENT_STEPS = 16, 20
+EVENT_LANES, EVENT_STEPS = 32, 20
 # Neurons of a word of native/events.c, and numbers of `events`.
 WORD, EVENT = 64, 12
 # Sources of rows of weights are numbers of 16 bits; memory for events is not kept for more neurons.
@@ -239,7 +239,7 @@ class Layout:
             self.native.event_scratch = self.scratch
             sent = 5 * events // 2 + EVENT * len(populations) + 2 * int(words[-1])
             self.scratch += EVENT_LANES * EVENT_STEPS * sent + 5 * widest + 6 * len(flat) + len(populations) + 1
-            self.scratch += -(-EVENT_LANES * (EVENT_STEPS + stored) * len(populations) // 4)
+            self.scratch += 2 * (EVENT_STEPS + stored) * len(populations)
 
     def find(self, place: str, variable: str) -> Found:
         """Return where a variable is; see `Network.locate`."""

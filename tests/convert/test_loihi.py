@@ -156,7 +156,7 @@ def test_counts_are_those_of_the_populations(parts):
     loihi = executor(parts)
     inputs = {name: array[:5] for name, array in samples.inputs["imagine"].items()}
     loihi._evaluate("imagine", inputs)
-    counts, network = loihi.counts, networks["imagine"]
+    counts, network = dict(loihi.counts), networks["imagine"]
     neurons = sum(population.size for population in network.populations)
     assert counts["imagine"] == 5 and counts["steps"] == 5 * network.steps
     assert counts["possible_messages"] == 5 * neurons

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from nmbrl.convert.command import main as convert_main
+from nmbrl.runtime.evaluation import evaluate
 from nmbrl.runtime.loihi.counting import count
 from nmbrl.runtime.loihi.trace import Trace
 from nmbrl.runtime.run_command import main
@@ -24,6 +25,17 @@ def bundle(run_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("loihi") / "bundle"
     assert run(run_path, "--target", "loihi", "--out", path, command=convert_main).exit_code == 0
     return path
+
+
+def test_an_evaluation_counts_its_own_messages_only(bundle):
+    executor = load(bundle)
+    first = evaluate(executor, episodes=1)
+    executor.forget()
+    second = evaluate(executor, episodes=1)
+    assert first.counts == second.counts and first.messages.keys() == {"observe", "act"}
+    for name, messages in first.messages.items():
+        np.testing.assert_array_equal(second.messages[name], messages)
+        assert messages.sum() > 0
 
 
 def test_a_trace_holds_what_was_counted(bundle, tmp_path):

@@ -11,11 +11,16 @@
 /* Steps ahead in which what the host gives is fetched. */
 #define AHEAD 8
 
-/* What a population's source sent, and by what wire. */
+/* What a population's source sent in a step, lane by lane, and by what wire. */
 typedef struct {
     const wire *wire;
     const events *sent;
 } delivery;
+
+/* Lanes in which anything arrives, a bit each: what was stored, and what is sent in these steps. */
+typedef struct {
+    uint32_t stored, sent;
+} arrivals;
 
 /* Lanes that go through some steps, and what they send in these. */
 typedef struct {
@@ -26,21 +31,19 @@ typedef struct {
     int64_t time, first, lanes, steps; /* `first` of a call */
     const wire **into;                 /* wires by their targets, whose first are at `starts` */
     int32_t *starts;
-    delivery *found; /* room for as many as wires */
-    events *sent;    /* (populations, lanes, steps) */
+    delivery *found;                   /* `count` that arrive at a population in a step */
+    int count;
+    events *sent;    /* (populations, steps, lanes) */
     events room;     /* for what is sent next, with `values` of all neurons where a diagonal takes them */
     uint64_t *sends; /* (steps, lanes, words): a bit for each neuron that does */
-    uint8_t *arrives; /* (populations, steps and those still under way, lanes): whether anything does, and of what */
+    arrivals *arrives; /* (populations, steps and those still under way) */
     int32_t *sums, *y, *messages;
     const int32_t *nothing;
 } run;
 
-/* What arrives: what was stored, and what is sent in these steps. */
-enum origin { STORED = 1, SENT = 2 };
-
-static events *sent_by(const run *r, int64_t index, int64_t lane, int64_t step)
+static events *sent_by(const run *r, int64_t index, int64_t step)
 {
-    return r->sent + (index * r->lanes + lane) * r->steps + step;
+    return r->sent + (index * r->steps + step) * r->lanes;
 }
 
 static int32_t *stored_at(const run *r, const population *p, int64_t lane, int64_t step)
@@ -53,9 +56,9 @@ static uint8_t *arrived_at(const run *r, int64_t index, int64_t lane, int64_t st
     return r->arrived + (lane * r->net->stored + step) * r->net->populations + index;
 }
 
-static uint8_t *arrives_at(const run *r, int64_t index, int64_t lane, int64_t step)
+static arrivals *arrives_at(const run *r, int64_t index, int64_t step)
 {
-    return r->arrives + (index * (r->steps + r->net->stored) + step) * r->lanes + lane;
+    return r->arrives + index * (r->steps + r->net->stored) + step;
 }
 
 static void sort_wires(const run *r)
@@ -71,32 +74,31 @@ static void sort_wires(const run *r)
     r->starts[net->populations] = count;
 }
 
-/* Find what arrives at a population in a step; return how many deliveries that is. */
-INLINE int find(const run *r, int64_t index, int64_t lane, int64_t step)
+/* Find what arrives at a population in a step. */
+static void find(run *r, int64_t index, int64_t step)
 {
-    int count = 0;
+    r->count = 0;
     for (const wire **w = r->into + r->starts[index]; w < r->into + r->starts[index + 1]; w++) {
         int64_t when = step - 1 - (*w)->delay;
-        if (when < 0 || when >= r->steps)
-            continue;
-        const events *sent = sent_by(r, (*w)->source, lane, when);
-        if (sent->count)
-            r->found[count++] = (delivery){*w, sent};
+        if (when >= 0 && when < r->steps)
+            r->found[r->count++] = (delivery){*w, sent_by(r, (*w)->source, when)};
     }
-    return count;
 }
 
-/* Add what was found to a population's sums, unless these are new. */
-static void collect(const run *r, const population *p, int count, int are_new, int32_t *sums)
+/* Add what was found to a population's sums in a lane, unless these are new. */
+static void collect(const run *r, const population *p, int64_t lane, int are_new, int32_t *sums)
 {
     if (are_new)
         memset(sums, 0, sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
-    for (const delivery *d = r->found; d < r->found + count; d++) {
+    for (const delivery *d = r->found; d < r->found + r->count; d++) {
+        const events *sent = d->sent + lane;
         int32_t *to = sums + d->wire->port - p->port;
+        if (!sent->count)
+            continue;
         if (d->wire->diagonal)
-            deliver_diagonal(d->wire, d->sent->values, r->net->population[d->wire->source].size, to);
+            deliver_diagonal(d->wire, sent->values, r->net->population[d->wire->source].size, to);
         else
-            deliver_events(d->wire, d->sent, to);
+            deliver_events(d->wire, sent, to);
     }
 }
 
@@ -141,30 +143,33 @@ INLINE __m512i update_block(const senders *s, int64_t i, __m512i arriving)
     return message;
 }
 
-INLINE void add_delivery(const delivery *d, int planes, int64_t first, __m512i *sums)
+INLINE void add_delivery(const wire *w, const events *sent, int planes, int64_t first, __m512i *sums)
 {
     fours sum;
-    sum_fours(d->wire, d->sent, planes, 1, first, sum);
+    sum_fours(w, sent, planes, 1, first, sum);
     UNROLL for (int i = 0; i < 4; i++)
-        sums[i] = _mm512_add_epi32(sums[i], finish_fours(d->wire, planes, i, sum));
+        sums[i] = _mm512_add_epi32(sums[i], finish_fours(w, planes, i, sum));
 }
 
-/* Update `blocks` of them, a word at most, besides what is `stored` for them, and list what they send. */
+/* Update `blocks` of them, a word at most, by what arrives, and list what they send. */
 INLINE uint64_t update_word(
-    const senders *s, const delivery *from, int count, const int32_t *stored, int64_t first, int blocks, list *l)
+    const senders *s, const run *r, int64_t lane, const int32_t *stored, int64_t first, int blocks, list *l)
 {
     __m512i x[WORD / BLOCK];
     for (int i = 0; i < WORD / BLOCK; i++)
         x[i] = stored && i < blocks ? _mm512_loadu_si512(stored + first + i * BLOCK) : _mm512_setzero_si512();
-    for (const delivery *d = from; d < from + count; d++) {
-        if (d->sent->planes == 1)
-            add_delivery(d, 1, first, x);
-        else if (d->sent->planes == 2)
-            add_delivery(d, 2, first, x);
-        else if (d->sent->planes == 3)
-            add_delivery(d, 3, first, x);
+    for (const delivery *d = r->found; d < r->found + r->count; d++) {
+        const events *sent = d->sent + lane;
+        if (!sent->count)
+            continue;
+        if (sent->planes == 1)
+            add_delivery(d->wire, sent, 1, first, x);
+        else if (sent->planes == 2)
+            add_delivery(d->wire, sent, 2, first, x);
+        else if (sent->planes == 3)
+            add_delivery(d->wire, sent, 3, first, x);
         else
-            add_delivery(d, 4, first, x);
+            add_delivery(d->wire, sent, 4, first, x);
     }
     for (int i = 0; i < WORD / BLOCK; i++)
         x[i] = i < blocks ? update_block(s, first + i * BLOCK, x[i]) : _mm512_setzero_si512();
@@ -172,9 +177,8 @@ INLINE uint64_t update_word(
 }
 
 /* Update inputs or sigma-delta neurons that have no diagonals, and list what they send. */
-static void update_senders(
-    const population *p, int32_t *state, const delivery *from, int count, const int32_t *stored, const int32_t *nothing,
-    uint64_t *sends, events *to)
+INLINE void update_senders(
+    const run *r, const population *p, int64_t lane, int32_t *state, const int32_t *stored, uint64_t *sends, events *to)
 {
     int64_t size = padded(p->size);
     /* An input is one whose sum the host gives. */
@@ -182,7 +186,7 @@ static void update_senders(
     senders s = {
         .sums = is_input ? state + size : state,
         .sent = is_input ? state : state + size,
-        .bias = is_input ? nothing : p->parameter[1],
+        .bias = is_input ? r->nothing : p->parameter[1],
         .threshold = p->parameter[0],
         .floor = _mm512_set1_epi32(!is_input && p->relu ? 0 : INT32_MIN),
         .shift = _mm_cvtsi32_si128(p->shift),
@@ -190,9 +194,9 @@ static void update_senders(
     list l = begin_list(to);
     for (int64_t first = 0; first < size; first += WORD)
         if (size - first >= WORD)
-            *sends++ = update_word(&s, from, count, stored, first, WORD / BLOCK, &l);
+            *sends++ = update_word(&s, r, lane, stored, first, WORD / BLOCK, &l);
         else
-            *sends++ = update_word(&s, from, count, stored, first, (int)(size - first) / BLOCK, &l);
+            *sends++ = update_word(&s, r, lane, stored, first, (int)(size - first) / BLOCK, &l);
     end_list(&l);
 }
 
@@ -209,46 +213,57 @@ static void list_all(const int32_t *messages, int32_t size, uint64_t *sends, eve
     end_list(&l);
 }
 
-/* Update a population of a lane by what arrives, and keep what it sends. */
-INLINE void go_on(run *r, int64_t index, int64_t lane, int64_t step, int arrives)
+/* Update a population in some lanes by what arrives, and keep what it sends; return the lanes in which it does. */
+static uint32_t go_on(run *r, int64_t index, int64_t step, uint32_t lanes, uint32_t are_stored)
 {
     const network *net = r->net;
     const population *p = net->population + index;
-    int32_t *state = r->numbers + lane * net->numbers + p->state;
-    int32_t *stored = arrives & STORED ? stored_at(r, p, lane, step) : NULL;
-    uint64_t *sends = r->sends + (step * r->lanes + lane) * net->words + p->word;
-    events *to = sent_by(r, index, lane, step);
-    int count = arrives & SENT ? find(r, index, lane, step) : 0;
-    to->sources = r->room.sources, to->digits = r->room.digits, to->stride = r->room.stride;
-    to->values = r->room.values;
-    if ((p->kind == INPUT || p->kind == SIGMA_DELTA) && !p->diagonals) {
-        update_senders(p, state, r->found, count, stored, r->nothing, sends, to);
-    } else {
-        int32_t *sums = stored ? stored : r->sums, *messages = p->diagonals ? to->values : r->messages;
-        collect(r, p, count, !stored, sums);
-        update_population(p, state, sums, r->time + r->first + step, 0, r->y, messages);
-        list_all(messages, p->size, sends, to);
+    int are_simple = (p->kind == INPUT || p->kind == SIGMA_DELTA) && !p->diagonals;
+    events *to = sent_by(r, index, step), room = r->room;
+    uint32_t sent = 0;
+    for (int64_t lane = 0; lane < r->lanes; lane++, to++) {
+        int32_t *state = r->numbers + lane * net->numbers + p->state;
+        int32_t *stored = are_stored >> lane & 1 ? stored_at(r, p, lane, step) : NULL;
+        uint64_t *sends = r->sends + (step * r->lanes + lane) * net->words + p->word;
+        *to = room;
+        if (!(lanes >> lane & 1))
+            continue;
+        if (are_simple) {
+            update_senders(r, p, lane, state, stored, sends, to);
+        } else {
+            int32_t *sums = stored ? stored : r->sums, *messages = p->diagonals ? to->values : r->messages;
+            collect(r, p, lane, !stored, sums);
+            update_population(p, state, sums, r->time + r->first + step, 0, r->y, messages);
+            list_all(messages, p->size, sends, to);
+        }
+        if (!to->count)
+            continue;
+        sent |= (uint32_t)1 << lane;
+        room.sources += (to->count + 3) / 4 * 4;
+        room.digits += (to->count + 3) / 4 * 4;
+        room.values += p->diagonals ? padded(p->size) : 0;
     }
-    if (!to->count)
-        return;
-    r->room.sources += (to->count + 3) / 4 * 4;
-    r->room.digits += (to->count + 3) / 4 * 4;
-    r->room.values += p->diagonals ? padded(p->size) : 0;
-    for (const wire *w = net->wire + p->first_wire; w < net->wire + p->first_wire + p->wires; w++)
-        *arrives_at(r, w->target, lane, step + 1 + w->delay) |= SENT;
+    r->room = room;
+    return sent;
 }
 
 /* The same in all lanes where anything arrives, is given, or is still to be said. */
 static void go_on_in_all(run *r, int64_t index, int64_t step)
 {
-    int told = take(r, index, r->first + step) || !r->net->rests || r->time + r->first + step == 0;
-    for (int64_t lane = 0; lane < r->lanes; lane++) {
-        int arrives = *arrives_at(r, index, lane, step);
-        if (told || arrives)
-            go_on(r, index, lane, step, arrives);
-        else
-            sent_by(r, index, lane, step)->count = 0;
+    const network *net = r->net;
+    const population *p = net->population + index;
+    arrivals arrives = *arrives_at(r, index, step);
+    int told = take(r, index, r->first + step) || !net->rests || r->time + r->first + step == 0;
+    uint32_t lanes = told ? ~(uint32_t)0 : arrives.stored | arrives.sent;
+    if (!lanes) {
+        for (events *e = sent_by(r, index, step); e < sent_by(r, index, step) + r->lanes; e++)
+            e->count = 0;
+        return;
     }
+    find(r, index, step);
+    uint32_t sent = go_on(r, index, step, lanes, arrives.stored);
+    for (const wire *w = net->wire + p->first_wire; sent && w < net->wire + p->first_wire + p->wires; w++)
+        arrives_at(r, w->target, step + 1 + w->delay)->sent |= sent;
 }
 
 /* Count the messages of a population by neuron; fewer lanes than a byte counts. */
@@ -279,19 +294,24 @@ static void count_messages(const run *r, int64_t index, int64_t *counts)
     }
 }
 
-/* Store what is still under way when all steps are done. */
-static void store_under_way(const run *r, int64_t index, int64_t lane)
+/* Store what is still under way to a population when all steps are done. */
+static void store_under_way(run *r, int64_t index)
 {
     const network *net = r->net;
     const population *p = net->population + index;
     for (int64_t k = 0; k < net->stored; k++) {
-        int arrives = *arrives_at(r, index, lane, r->steps + k);
-        int32_t *sums = stored_at(r, p, lane, k);
-        if (arrives & STORED)
-            memcpy(sums, stored_at(r, p, lane, r->steps + k), sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
-        if (arrives & SENT)
-            collect(r, p, find(r, index, lane, r->steps + k), !(arrives & STORED), sums);
-        *arrived_at(r, index, lane, k) = arrives != 0;
+        arrivals arrives = *arrives_at(r, index, r->steps + k);
+        find(r, index, r->steps + k);
+        for (int64_t lane = 0; lane < r->lanes; lane++) {
+            int is_stored = arrives.stored >> lane & 1, is_sent = arrives.sent >> lane & 1;
+            int32_t *sums = stored_at(r, p, lane, k);
+            if (is_stored)
+                memcpy(
+                    sums, stored_at(r, p, lane, r->steps + k), sizeof(int32_t) * (size_t)(p->ports * padded(p->size)));
+            if (is_sent)
+                collect(r, p, lane, !is_stored, sums);
+            *arrived_at(r, index, lane, k) = (uint8_t)(is_stored | is_sent);
+        }
     }
 }
 
@@ -299,11 +319,11 @@ static void go_through(run *r, int64_t *counts)
 {
     const network *net = r->net;
     memset(r->sends, 0, sizeof *r->sends * (size_t)(r->steps * r->lanes * net->words));
-    memset(r->arrives, 0, (size_t)(net->populations * r->lanes * (r->steps + net->stored)));
+    memset(r->arrives, 0, sizeof *r->arrives * (size_t)(net->populations * (r->steps + net->stored)));
     for (int64_t index = 0; index < net->populations; index++)
         for (int64_t step = 0; step < net->stored; step++)
             for (int64_t lane = 0; lane < r->lanes; lane++)
-                *arrives_at(r, index, lane, step) = *arrived_at(r, index, lane, step) ? STORED : 0;
+                arrives_at(r, index, step)->stored |= (uint32_t)(*arrived_at(r, index, lane, step) != 0) << lane;
     for (int32_t group = 0, start = 0; group < net->groups; start = net->ends[group++]) {
         for (int64_t step = 0; step < r->steps; step++)
             for (int32_t i = start; i < net->ends[group]; i++)
@@ -312,8 +332,7 @@ static void go_through(run *r, int64_t *counts)
             count_messages(r, net->order[i], counts);
     }
     for (int64_t index = 0; index < net->populations; index++)
-        for (int64_t lane = 0; lane < r->lanes; lane++)
-            store_under_way(r, index, lane);
+        store_under_way(r, index);
 }
 
 void run_events(
@@ -334,7 +353,7 @@ void run_events(
     r.into = (const wire **)(r.sends + most * net->words);
     r.found = (delivery *)(r.into + net->wires);
     r.starts = (int32_t *)(r.found + net->wires);
-    r.arrives = (uint8_t *)(r.starts + net->populations + 1);
+    r.arrives = (arrivals *)(r.starts + net->populations + 1);
     sort_wires(&r);
     for (int64_t lane = 0; lane < lanes; lane += EVENT_LANES) {
         r.lanes = lanes - lane < EVENT_LANES ? lanes - lane : EVENT_LANES;

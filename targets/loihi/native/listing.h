@@ -18,13 +18,13 @@ typedef struct {
     events *to;
     int32_t count;
     int32_t wide;            /* 0 while all messages have two digits; then bits of some that differ from the sign */
-    __m512i high, totals[2]; /* of all messages: bits of high digits; sums of each digit */
+    __m512i high, total; /* of all messages: bits of high digits; sums */
 } list;
 
 INLINE list begin_list(events *to)
 {
     __m512i none = _mm512_setzero_si512();
-    return (list){to, 0, 0, none, {none, none}};
+    return (list){to, 0, 0, none, none};
 }
 
 #define EIGHT(i) i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7
@@ -74,7 +74,7 @@ static __attribute__((noinline)) uint64_t list_wide(list *l, const int32_t *mess
         list_digits(l, sends, plane, _mm512_loadu_si512(digits), WORD);
     }
     for (int i = 0; i < WORD; i += BLOCK)
-        l->totals[0] = _mm512_add_epi32(l->totals[0], _mm512_loadu_si512(messages + i));
+        l->total = _mm512_add_epi32(l->total, _mm512_loadu_si512(messages + i));
     return sends;
 }
 
@@ -82,7 +82,7 @@ static __attribute__((noinline)) uint64_t list_wide(list *l, const int32_t *mess
 INLINE uint64_t list_word(list *l, const __m512i *messages, int32_t first)
 {
     const __m512i least = _mm512_set1_epi16(-0x7fff), span = _mm512_set1_epi16((int16_t)(MOST_NARROW + 0x7fff));
-    const __m512i half = _mm512_set1_epi16(128), ones = _mm512_set1_epi8(1);
+    const __m512i half = _mm512_set1_epi16(128), ones = _mm512_set1_epi16(1);
     /* Numbers of more than 16 bits become the farthest that have. */
     __m512i a = _mm512_packs_epi32(messages[0], messages[1]), b = _mm512_packs_epi32(messages[2], messages[3]);
     __m512i farthest = _mm512_max_epu16(_mm512_sub_epi16(a, least), _mm512_sub_epi16(b, least));
@@ -96,14 +96,13 @@ INLINE uint64_t list_word(list *l, const __m512i *messages, int32_t first)
         count = __builtin_popcountll(sends);
     } else {
         __m512i bytes = _mm512_loadu_si512(lower), low = _mm512_permutex2var_epi8(a, bytes, b);
-        bytes = _mm512_add_epi8(bytes, ones);
+        bytes = _mm512_add_epi8(bytes, _mm512_set1_epi8(1));
         __m512i high = _mm512_permutex2var_epi8(_mm512_add_epi16(a, half), bytes, _mm512_add_epi16(b, half));
         __m512i both = _mm512_or_si512(low, high);
         sends = _mm512_test_epi8_mask(both, both);
         count = __builtin_popcountll(sends);
         l->high = _mm512_or_si512(l->high, high);
-        l->totals[0] = _mm512_dpbusd_epi32(l->totals[0], ones, low);
-        l->totals[1] = _mm512_dpbusd_epi32(l->totals[1], ones, high);
+        l->total = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(l->total, a, ones), b, ones);
         list_digits(l, sends, 0, low, count);
         list_digits(l, sends, 1, high, count);
     }
@@ -116,13 +115,12 @@ INLINE uint64_t list_word(list *l, const __m512i *messages, int32_t first)
 INLINE void end_list(const list *l)
 {
     events *to = l->to;
-    __m512i total = _mm512_add_epi32(l->totals[0], _mm512_slli_epi32(l->totals[1], 8));
     to->count = l->count;
-    to->total = _mm512_reduce_add_epi32(total);
+    to->total = _mm512_reduce_add_epi32(l->total);
     to->planes = l->wide > MOST_WIDE ? 4 : l->wide ? 3 : _mm512_test_epi32_mask(l->high, l->high) ? 2 : 1;
     memset(to->sources + l->count, 0, 3 * sizeof *to->sources);
-    for (int plane = 0; plane < to->planes; plane++)
-        memset(to->digits + plane * to->stride + l->count, 0, 3);
+    for (int plane = 0; plane < (l->wide ? MOST_PLANES : 2); plane++)
+        memset(to->digits + plane * to->stride + l->count, 0, 4);
 }
 
 #endif

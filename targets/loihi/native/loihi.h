@@ -23,7 +23,7 @@
 /* Fewer lanes than these go one by one. */
 #define FEW_SPIKING_LANES 6
 /* The same of networks that events.c knows. */
-#define EVENT_LANES 16
+#define EVENT_LANES 32
 #define EVENT_STEPS 20
 
 /* LIF: with and without reset, of two or three values. */
