@@ -6,8 +6,10 @@ import torch
 
 from nmbrl.convert.calibration import compute_samples
 from nmbrl.convert.loihi import convert, lower_model
-from nmbrl.convert.loihi.finetuning import ACTION_PRICE, BELIEF_PRICE, FineTuning, _Gate
+from nmbrl.convert.loihi.finetuning import ACTION_PRICE, BELIEF_PRICE, FineTuning
+from nmbrl.convert.loihi.loops import LIFE, Loops
 from nmbrl.convert.loihi.rehearsal import Rehearsal
+from nmbrl.convert.loihi.sigma_delta import Gate
 from nmbrl.convert.loihi.thresholds import with_thresholds
 from nmbrl.targets.bundle import read_bundle
 from nmbrl.targets.errors import NmbrlError
@@ -27,7 +29,7 @@ def tuning(rehearsal, lowered, threshold, seed=0, budget=0.05):
 
 def test_without_thresholds_the_student_is_the_float_model(rehearsal, lowered):
     with torch.no_grad():
-        sent, action, belief = tuning(rehearsal, lowered, 0.0)._loop()
+        sent, action, belief = tuning(rehearsal, lowered, 0.0).loops.advance(36)
     assert action < 1e-8 and belief < 1e-6
     # A ReLU or a saturated neuron may stay where it is.
     assert 0.8 < sent <= 1
@@ -58,7 +60,7 @@ def test_the_student_sends_what_its_networks_send(small_run, rehearsal, lowered)
         }
         with torch.no_grad():
             sent, each = observe.advance(sent, {name: torch.from_numpy(array) for name, array in inputs.items()})
-        count += 2 * float(each)
+        count += float(each.sum())
         given = executor.call("observe", inputs)["h"]
         np.testing.assert_allclose(sent[observe.graph.outputs["h"]].numpy(), given, atol=0.1)
         state = given
@@ -70,7 +72,7 @@ def test_values_pass_straight_through_and_changes_near_the_threshold_count():
     value = torch.tensor([[0.5, 0.105, 0.01]], requires_grad=True)
     sent = torch.zeros(1, 3, requires_grad=True)
     threshold = torch.full((3,), float(np.log(0.1)), requires_grad=True)
-    now, sends = _Gate.apply(value, sent, threshold)
+    now, sends = Gate.apply(value, sent, threshold)
     np.testing.assert_allclose(now.detach().numpy(), [[0.5, 0.105, 0]])
     assert sends.tolist() == [[1, 1, 0]]
     slope, none, larger = torch.autograd.grad(now.sum(), (value, sent, threshold), retain_graph=True)
@@ -88,13 +90,43 @@ def test_less_is_sent_and_the_loss_falls(rehearsal, lowered):
     student = tuning(rehearsal, lowered, 0.005)
 
     def judge():
-        student.random = np.random.default_rng(9)
+        loops = Loops(rehearsal, student.students, 96, np.random.default_rng(9))
         with torch.no_grad():
-            sent, action, belief = (float(part) for part in student._loop())
+            sent, action, belief = (float(part) for part in loops.advance(36))
         return sent, sent + ACTION_PRICE / student.budget**2 * action + BELIEF_PRICE * belief
 
-    (sent, loss), _, (fewer, less) = judge(), student.run(15), judge()
+    (sent, loss), _, (fewer, less) = judge(), student.run(30), judge()
     assert fewer < sent and less < 0.8 * loss
+
+
+def test_loops_go_on_from_update_to_update(rehearsal, lowered, monkeypatch):
+    """Where none ends, two times six decisions are twelve; messages count from the second decision of a loop."""
+    monkeypatch.setattr("nmbrl.convert.loihi.loops.LIFE", 1e9)
+    students = tuning(rehearsal, lowered, 0.03).students
+    halves, whole = (Loops(rehearsal, students, 10, np.random.default_rng(4)) for _ in range(2))
+    first, second, both = halves.advance(6), halves.advance(6), whole.advance(12)
+    # Six decisions of which five count, then six.
+    assert (5 * first[0] + 6 * second[0]).item() == pytest.approx(11 * both[0].item(), rel=1e-5)
+    for one, two, all_of_it in zip(first[1:], second[1:], both[1:], strict=True):
+        assert (one + two).item() / 2 == pytest.approx(all_of_it.item(), rel=1e-4)
+    np.testing.assert_allclose(halves._plant, whole._plant, atol=1e-5)
+    second[0].backward()  # which ends where the second half begins: the first is still to be gone through
+    first[0].backward()
+
+
+def test_loops_end_and_begin_anew(rehearsal, lowered):
+    students = tuning(rehearsal, lowered, 0.03).students
+    loops = Loops(rehearsal, students, 200, np.random.default_rng(4))
+    with torch.no_grad():
+        loops.advance(LIFE // 4)
+        assert 25 < loops._fresh.sum() < 75
+        np.testing.assert_array_equal(loops._belief[loops._fresh], loops._known[loops._fresh])
+        for function, student in students.items():
+            for node, rest in student.rest(1).items():
+                sent = loops._sent[function][node][torch.from_numpy(loops._fresh)]
+                np.testing.assert_allclose(sent.numpy(), rest.expand_as(sent).numpy(), rtol=1e-6)
+        loops.advance(LIFE)
+        assert loops._fresh.all()
 
 
 def test_a_seed_decides_everything_and_structure_stays(rehearsal, lowered):
