@@ -22,7 +22,7 @@ from nmbrl.convert.verify import measure_errors
 from nmbrl.targets.bundle import Bundle, Function, Tensor, write_bundle
 from nmbrl.targets.errors import NmbrlError
 from nmbrl.targets.interface import Interface
-from nmbrl.targets.loihi.chips import LOIHI_2, find_chip
+from nmbrl.targets.loihi.chips import LOIHI_2, Chip, find_chip
 from nmbrl.targets.loihi.executor import LoihiExecutor
 from nmbrl.targets.loihi.network import Network
 from nmbrl.targets.loihi.placement import place
@@ -111,16 +111,9 @@ def convert_sigma_delta(
             option is out of range.
     """
     _check_options(threshold, message_bits, weight_bits, error_budget, sparsity)
-    check_finetune(finetune, error_budget)
-    if seed is not None and not finetune:
-        raise NmbrlError("--seed is the seed of --finetune, which is not asked for")
+    check_finetune(finetune, error_budget, seed)
     seed = run.seed if seed is None else seed
-    found = find_chip(chip)
-    if message_bits > found.message_bits:
-        raise NmbrlError(
-            f"{found.name}: bits of a message: {message_bits}, at most {found.message_bits}; sigma-delta networks fit"
-            " loihi2, and --method lif fits both"
-        )
+    found = _find_graded_chip(chip, message_bits)
     progress("calibrate")
     samples = compute_samples(run.model, run.calibration, run.seed)
     progress("lower")
@@ -315,16 +308,29 @@ def _check_options(
         raise NmbrlError("give one of --threshold, --error-budget and --sparsity")
 
 
-def check_finetune(updates: int, error_budget: float | None) -> None:
-    """Check the option.
+def _find_graded_chip(key: str, message_bits: int) -> Chip:
+    """Return a chip whose messages are as wide."""
+    chip = find_chip(key)
+    if message_bits > chip.message_bits:
+        raise NmbrlError(
+            f"{chip.name}: bits of a message: {message_bits}, at most {chip.message_bits}; sigma-delta networks fit"
+            " loihi2, and --method lif fits both"
+        )
+    return chip
+
+
+def check_finetune(updates: int, error_budget: float | None, seed: int | None = None) -> None:
+    """Check the options.
 
     Raises:
-        NmbrlError: if it is negative, or there is no error budget to keep to.
+        NmbrlError: if updates are negative, there is no error budget to keep to, or a seed without updates.
     """
     if updates < 0:
         raise NmbrlError(f"--finetune is {updates}; give a number of updates")
     if updates and not error_budget:
         raise NmbrlError("--finetune needs an --error-budget above 0")
+    if seed is not None and not updates:
+        raise NmbrlError("--seed is the seed of --finetune, which is not asked for")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -200,7 +200,7 @@ class LoihiExecutor(Executor):
     def _settle(self) -> None:
         """Take over what simulators have counted: that takes as long as a call, so not at each."""
         for function, simulator in self._simulators.items():
-            if simulator.activity.lane_steps:
+            if simulator.activity.lane_steps or self._lanes[function]:
                 self._count(function, simulator.activity)
                 simulator.activity.clear()
 

@@ -171,6 +171,19 @@ def test_counts_are_those_of_the_populations(parts):
     assert loihi.counts["messages"] == counts["messages"] and loihi.counts["imagine"] == 10
 
 
+def test_counts_are_the_same_whenever_they_are_looked_at(parts):
+    inputs = {name: array[:5] for name, array in parts[1].inputs["imagine"].items()}
+    often, once = executor(parts), executor(parts)
+    seen = []
+    often.on_step = lambda function, messages: seen.append(often.counts["steps"])
+    for loihi in (often, once):
+        loihi._evaluate("imagine", inputs)
+    steps = parts[3]["imagine"].steps
+    assert seen == [5 * (step + 1) for step in range(steps)]
+    assert often.counts == once.counts
+    np.testing.assert_array_equal(often.messages["imagine"], once.messages["imagine"])
+
+
 def test_thresholds_save_messages_and_keep_the_error_small(parts):
     model, samples, _, _ = parts
     start = np.array([0.5, -1.0, 0.0])
